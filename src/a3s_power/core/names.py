@@ -1,0 +1,108 @@
+"""ModelName: what a user types for a model, parsed, printed and compared."""
+
+import re
+from typing import Final, Literal, Self
+
+import msgspec
+
+from a3s_power.core.errors import BadRequest, InvalidName
+
+DEFAULT_SCHEME: Final = "https"
+DEFAULT_HOST: Final = "registry.ollama.ai"
+DEFAULT_NAMESPACE: Final = "library"
+DEFAULT_TAG: Final = "latest"
+
+_HOST = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.:]{0,349}")
+_NAMESPACE = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_]{0,79}")
+_PART = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]{0,79}")
+
+Source = Literal["", "local", "cloud"]
+
+
+class ModelName(msgspec.Struct, frozen=True, order=True):
+    """A full name. Each part is checked, so that a name can be a path and never leaves its folder."""
+
+    host: str
+    namespace: str
+    model: str
+    tag: str = DEFAULT_TAG
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `[scheme://][host/][namespace/]model[:tag]`. Raises InvalidName, and nothing else."""
+        _, _, rest = text.strip(" \t\r\n").rpartition("://")
+        head, colon, tag = rest.rpartition(":")
+        if not colon or "/" in tag:
+            head, tag = rest, DEFAULT_TAG
+        return cls._checked(head.split("/"), tag)
+
+    @classmethod
+    def _checked(cls, path: list[str], tag: str) -> Self:
+        if len(path) > 3:
+            raise InvalidName
+        host, namespace, model = [*(DEFAULT_HOST, DEFAULT_NAMESPACE)[: 3 - len(path)], *path]
+        whole = _HOST.fullmatch(host) and _NAMESPACE.fullmatch(namespace)
+        if not (whole and _PART.fullmatch(model) and _PART.fullmatch(tag)):
+            raise InvalidName
+        return cls(host, namespace, model, tag)
+
+    @property
+    def full(self) -> str:
+        """`host/namespace/model:tag`, never with a scheme."""
+        return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
+
+    @property
+    def short(self) -> str:
+        """The shortest text that parses back to this name, its tag always shown."""
+        if self.host.lower() != DEFAULT_HOST:
+            return self.full
+        if self.namespace.lower() != DEFAULT_NAMESPACE:
+            return f"{self.namespace}/{self.model}:{self.tag}"
+        return f"{self.model}:{self.tag}"
+
+    @property
+    def parts(self) -> tuple[str, str, str, str]:
+        """Host, namespace, model and tag: the path of the manifest below `manifests/`."""
+        return (self.host, self.namespace, self.model, self.tag)
+
+    @property
+    def folded(self) -> "ModelName":
+        """The name in lower case: two names are the same model when these are equal."""
+        return ModelName(*(part.lower() for part in self.parts))
+
+    def __str__(self) -> str:
+        return self.short
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A name as inference, show, pull and delete take it: with an optional `:cloud` or `:local` behind it."""
+
+    name: ModelName
+    source: Source = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Split the source off and read the name.
+
+        Raises:
+            InvalidName: the rest is no model name.
+            BadRequest: both sources were given.
+        """
+        rest, source = _split_source(text.strip(" \t\r\n"))
+        if source and _split_source(rest)[1] not in ("", source):
+            raise BadRequest(f'use either :local or :cloud, not both: "{text}"')
+        return cls(ModelName.parse(rest), source)
+
+
+def _split_source(text: str) -> tuple[str, Source]:
+    head, colon, last = text.rpartition(":")
+    if not colon or "/" in last:
+        return text, ""
+    match last.lower():
+        case "cloud":
+            return head, "cloud"
+        case "local":
+            return head, "local"
+        case tag if tag.endswith("-cloud"):
+            return text[: -len("-cloud")], "cloud"
+    return text, ""

@@ -1,0 +1,97 @@
+"""Chat, Generate and Embed: what a client wants, with nothing left of the dialect it said it in."""
+
+from typing import Any
+
+import msgspec
+
+from a3s_power.core.messages import Format, Message, Think, Tool
+from a3s_power.core.names import ModelName
+from a3s_power.core.options import Asked
+
+
+class _Inference(msgspec.Struct, frozen=True, kw_only=True):
+    """What every request to a model has. `shown` is the name exactly as the client wrote it, for error texts.
+
+    `keep_alive` is in seconds, `None` when the request does not say.
+    """
+
+    model: ModelName
+    shown: str
+    asked: Asked = Asked()
+    keep_alive: float | None = None
+
+
+class _Generation(_Inference, frozen=True, kw_only=True):
+    """What chat and generate share. `truncate` allows cutting a prompt, `shift` dropping early tokens meanwhile."""
+
+    format: Format = None
+    think: Think = None
+    truncate: bool = True
+    shift: bool | None = None
+    top_logprobs: int | None = None
+    """Alternatives wanted per token, 0 for none but the token's own; `None` for no log-probabilities."""
+    render_only: bool = False
+    """Answer the rendered prompt and do not run it."""
+
+
+class Chat(_Generation, frozen=True, kw_only=True):
+    """Answer a conversation. Without messages: load the model, or with a keep-alive of 0 unload it."""
+
+    messages: tuple[Message, ...] = ()
+    tools: tuple[Tool, ...] = ()
+
+
+class Generate(_Generation, frozen=True, kw_only=True):
+    """Go on with a prompt. An empty one: load the model, or with a keep-alive of 0 unload it.
+
+    `context` is the token ids of an earlier answer, to go on from; `None` when the request has none.
+    """
+
+    prompt: str = ""
+    suffix: str = ""
+    system: str = ""
+    template: str = ""
+    raw: bool = False
+    images: tuple[bytes, ...] = ()
+    context: tuple[int, ...] | None = None
+
+
+class Embed(_Inference, frozen=True, kw_only=True):
+    """Vectors of texts. `dimensions` cuts them; 0 leaves them whole."""
+
+    texts: tuple[str, ...]
+    truncate: bool = True
+    dimensions: int = 0
+    normalize: bool = True
+
+
+class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to an Embed: one vector of 32-bit floats per text; times in nanoseconds."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    prompt_tokens: int = 0
+    load_ns: int = 0
+    total_ns: int = 0
+
+
+class Create(msgspec.Struct, frozen=True, kw_only=True):
+    """Make a model: from another (`source`) or from uploaded files (file name to digest); `source` wins.
+
+    `files` is `None` when the request names none. Empty texts say nothing, as in the request. `messages` replace
+    those of the source when there are any, `parameters` override key by key, licenses are added.
+    """
+
+    model: ModelName
+    source: ModelName | None = None
+    files: dict[str, str] | None = None
+    adapters: dict[str, str] | None = None
+    template: str = ""
+    system: str = ""
+    licenses: tuple[str, ...] = ()
+    parameters: dict[str, Any] = {}
+    messages: tuple[Message, ...] = ()
+    quantize: str = ""
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""
+    info: dict[str, Any] = {}

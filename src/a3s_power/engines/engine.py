@@ -1,0 +1,136 @@
+"""The Engine port: what a library that runs models has to offer, and the values it is asked with."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from a3s_power.core.events import TokenLogprob
+from a3s_power.core.model import ModelFiles
+from a3s_power.core.options import Options
+
+
+class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model is loaded. Numbers are final here: whoever plans the load has resolved what was automatic.
+
+    `context_length` is in tokens for each of the `parallel` slots; `batch` in tokens; `gpu_layers` -1 means as many
+    as fit; `None` leaves a choice to the engine. `shift` lets a full context drop its oldest half and go on.
+    """
+
+    context_length: int
+    parallel: int = 1
+    batch: int | None = None
+    threads: int = 1
+    threads_batch: int = 1
+    gpu_layers: int = -1
+    main_gpu: int | None = None
+    tensor_split: tuple[float, ...] = ()
+    use_mmap: bool | None = None
+    use_mlock: bool = False
+    flash_attention: bool | None = None
+    kv_cache_type: str = "f16"
+    prompt_cache_mib: int = 0
+    shift: bool = True
+    embedding: bool = False
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a load: the context the engine really gives a slot, and the bytes the model takes.
+
+    `prompt_rate` is the prompt speed in tokens a second as far as it was measured, 0 before.
+    """
+
+    context_length: int
+    parallel: int
+    memory_bytes: int
+    gpu_bytes: int = 0
+    bos: str = ""
+    eos: str = ""
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A piece of text as soon as the engine has it: whole characters, perhaps empty."""
+
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a generation ended. Times in nanoseconds; `prompt_tokens` counts cached ones too."""
+
+    reason: Literal["stop", "length"]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    prompt_ns: int = 0
+    output_ns: int = 0
+
+
+class Vectors(msgspec.Struct, frozen=True, kw_only=True):
+    """Embeddings: one row of floats per text, and the tokens of all texts together."""
+
+    rows: tuple[tuple[float, ...], ...]
+    prompt_tokens: int
+
+
+class Job:
+    """One generation. `cancelled` is set from another thread, once, and looked at between pieces.
+
+    `options` are complete: every request option has its value. `max_tokens` is -1 for no limit but the context.
+    `stop` texts end the answer and are not part of it. `visible` are special tokens that must appear as text.
+    `top_logprobs` is `None` for no log-probabilities.
+    """
+
+    __slots__ = ("cancelled", "max_tokens", "options", "prompt", "stop", "top_logprobs", "visible")
+
+    def __init__(
+        self,
+        prompt: str | Sequence[int],
+        options: Options,
+        *,
+        max_tokens: int = -1,
+        stop: Sequence[str] = (),
+        visible: Sequence[str] = (),
+        top_logprobs: int | None = None,
+    ) -> None:
+        self.prompt = prompt
+        self.options = options
+        self.max_tokens = max_tokens
+        self.stop = stop
+        self.visible = visible
+        self.top_logprobs = top_logprobs
+        self.cancelled = False
+
+
+class Engine(Protocol):
+    """A library that runs one model, in a child process of its own.
+
+    Every method runs in a thread of the child and may block. `generate` is called from up to `parallel` threads at
+    once: it hands each piece to `emit` as soon as it has it and looks at `job.cancelled` between pieces. Failures are
+    members of `core.errors`: LoadFailed and its children from `load`, PromptTooLong and EngineRefused for a bad
+    request, EngineFailed for the rest.
+    """
+
+    def load(self, files: ModelFiles, options: LoadOptions, report: Callable[[float], None]) -> Loaded:
+        """Load the model; `report` takes the fraction done, 0 to 1."""
+        ...
+
+    def generate(self, job: Job, emit: Callable[[Piece], None]) -> Outcome:
+        """Answer a prompt. Raises PromptTooLong before anything is evaluated when it does not fit."""
+        ...
+
+    def embed(self, texts: Sequence[str], *, truncate: bool, normalize: bool) -> Vectors:
+        """Vectors of texts, cut to the context when `truncate`, else PromptTooLong."""
+        ...
+
+    def tokenize(self, text: str, *, special: bool = True) -> list[int]:
+        """Token ids of a text, without BOS; `special` reads special tokens' texts as those tokens."""
+        ...
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of token ids."""
+        ...
+
+    def close(self) -> None:
+        """Give back what `load` took, as far as the engine can."""
+        ...

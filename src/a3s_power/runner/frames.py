@@ -1,0 +1,196 @@
+"""The messages that server and child speak, and how they become bytes: msgpack behind a four-byte length."""
+
+import struct
+from collections.abc import Iterator
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from a3s_power.core.errors import EngineFailed
+from a3s_power.core.events import Event
+from a3s_power.core.messages import Message, Think, Tool
+from a3s_power.core.model import ModelFiles
+from a3s_power.core.options import Options
+from a3s_power.engines.engine import Loaded, LoadOptions
+
+MAX_FRAME_BYTES: Final = 1 << 30
+_LENGTH: Final = struct.Struct("!I")
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """The first frame a child gets, and the only one of its kind."""
+
+    files: ModelFiles
+    options: LoadOptions
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
+    """Generate. Either `text` goes to the engine as it is (raw), or `messages` are rendered.
+
+    `messages` is the whole conversation: the model's system message and history first. `template` is the Go template
+    to render with, empty for the model's own Jinja. With `suffix` or `direct` the template is executed once over
+    prompt, system and suffix. `context` is put before the prompt; `want_context` asks for the token ids at the end.
+    `options` are complete. `clean_thinking` removes thinking from earlier answers.
+    """
+
+    job: int = 0
+    text: str | None = None
+    messages: tuple[Message, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    template: str = ""
+    suffix: str = ""
+    direct: bool = False
+    think: Think = None
+    context: tuple[int, ...] = ()
+    want_context: bool = False
+    options: Options = Options()
+    truncate: bool = True
+    shift: bool = True
+    top_logprobs: int | None = None
+    render_only: bool = False
+    clean_thinking: bool = False
+    parse_tools: bool = True
+
+
+class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
+    """Vectors of texts."""
+
+    job: int = 0
+    texts: tuple[str, ...]
+    truncate: bool = True
+    normalize: bool = True
+
+
+class Tokenize(msgspec.Struct, frozen=True, kw_only=True, tag="tokenize"):
+    """Token ids of a text."""
+
+    job: int = 0
+    text: str
+
+
+class Detokenize(msgspec.Struct, frozen=True, kw_only=True, tag="detokenize"):
+    """The text of token ids."""
+
+    job: int = 0
+    tokens: tuple[int, ...]
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Nobody waits for this job any more."""
+
+    job: int
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
+    """End now."""
+
+
+ToRunner = Load | Run | Embed | Tokenize | Detokenize | Cancel | Shutdown
+
+
+class Loading(msgspec.Struct, frozen=True, tag="L", array_like=True):
+    """The load goes on: the fraction done, 0 to 1."""
+
+    fraction: float
+
+
+class Ready(msgspec.Struct, frozen=True, tag="R", array_like=True):
+    """The model is there."""
+
+    loaded: Loaded
+
+
+class Said(msgspec.Struct, frozen=True, tag="S", array_like=True):
+    """What a generation said. Done is its last word; Rendered is the only one of a Run that asked for no more."""
+
+    job: int
+    event: Event
+
+
+class Vectors(msgspec.Struct, frozen=True, tag="V", array_like=True):
+    """The answer to Embed: 32-bit floats in the machine's order, `dimensions` a row."""
+
+    job: int
+    dimensions: int
+    floats: bytes
+    prompt_tokens: int
+
+
+class Tokens(msgspec.Struct, frozen=True, tag="T", array_like=True):
+    """The answer to Tokenize."""
+
+    job: int
+    tokens: tuple[int, ...]
+
+
+class Detokenized(msgspec.Struct, frozen=True, tag="D", array_like=True):
+    """The answer to Detokenize."""
+
+    job: int
+    text: str
+
+
+class Failed(msgspec.Struct, frozen=True, tag="F", array_like=True):
+    """A job that ended in an error (`core.errors.revive` makes it again). Job 0 is the load.
+
+    `poisoned` says that the child must be replaced: something of the job still runs in it.
+    """
+
+    job: int
+    kind: str
+    message: str
+    poisoned: bool = False
+
+
+class Stopped(msgspec.Struct, frozen=True, tag="X", array_like=True):
+    """A cancelled job has let go of its slot."""
+
+    job: int
+
+
+FromRunner = Loading | Ready | Said | Vectors | Tokens | Detokenized | Failed | Stopped
+
+
+def encode(message: ToRunner | FromRunner) -> bytes:
+    """A message as its frame."""
+    body = msgspec.msgpack.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+M = TypeVar("M")
+
+
+class FrameReader(Generic[M]):
+    """Fed bytes however they were cut; hands out whole messages.
+
+    `kind` is the union that the other side speaks. Raises EngineFailed on a frame that is none.
+    """
+
+    def __init__(self, kind: type[M]) -> None:
+        self._decode = msgspec.msgpack.Decoder(kind).decode
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[M]:
+        """The messages that `data` completes, in order."""
+        held = self._held
+        held += data
+        at = 0
+        try:
+            while len(held) - at >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(held, at)
+                if length > MAX_FRAME_BYTES:
+                    raise EngineFailed(f"frame of {length} bytes is over the limit")
+                end = at + _LENGTH.size + length
+                if len(held) < end:
+                    break
+                message = self._message(bytes(held[at + _LENGTH.size : end]))
+                at = end
+                yield message
+        finally:
+            del held[:at]
+
+    def _message(self, body: bytes) -> M:
+        try:
+            return self._decode(body)
+        except msgspec.MsgspecError as error:
+            raise EngineFailed(f"frame cannot be read: {error}") from error

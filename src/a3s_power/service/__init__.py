@@ -1,0 +1,1 @@
+"""What the edges may ask of a machine, and how this machine does it."""

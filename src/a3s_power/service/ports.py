@@ -1,0 +1,117 @@
+"""What the edges may ask: five small protocols, and the bundle of them that an application stands on.
+
+One machine (`service.local`) implements them; tests implement the ones they need.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import BinaryIO, NamedTuple, Protocol
+
+from a3s_power.core.digests import Digest
+from a3s_power.core.events import Event
+from a3s_power.core.model import Description, Listing, Resident
+from a3s_power.core.names import ModelName
+from a3s_power.core.requests import Chat, Create, Embed, Embeddings, Generate
+
+Events = AbstractAsyncContextManager[AsyncIterator[Event]]
+"""A stream that is opened with `async with` and read inside. Leaving it ends the work, whatever happened.
+
+Errors come out of opening it or out of reading it; until the first event that is not Progress nothing has been said.
+"""
+
+
+class Inference(Protocol):
+    """What models do."""
+
+    def chat(self, request: Chat) -> Events:
+        """Answer a conversation, or load or unload the model: then the only event is a Done that says so."""
+        ...
+
+    def generate(self, request: Generate) -> Events:
+        """Go on with a prompt, or load or unload the model: then the only event is a Done that says so."""
+        ...
+
+    async def embed(self, request: Embed) -> Embeddings:
+        """Vectors of texts."""
+        ...
+
+
+class Library(Protocol):
+    """The models on disk."""
+
+    async def list(self) -> list[Listing]:
+        """All of them, newest first."""
+        ...
+
+    async def show(self, name: ModelName, *, verbose: bool = False) -> Description:
+        """One of them in full; arrays of its metadata only when `verbose`. Raises ModelNotFound."""
+        ...
+
+    async def copy(self, source: ModelName, destination: ModelName) -> None:
+        """A second name for a model. Raises ModelNotFound."""
+        ...
+
+    async def delete(self, name: ModelName) -> None:
+        """Remove a model and the blobs that only it used. Raises ModelNotFound."""
+        ...
+
+
+class BlobUpload(Protocol):
+    """A blob on its way in."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+
+class Blobs(Protocol):
+    """Content under its digest."""
+
+    async def has(self, digest: Digest) -> bool:
+        """Whether the blob is there."""
+        ...
+
+    def upload(self, digest: Digest, size: int | None) -> AbstractAsyncContextManager[BlobUpload]:
+        """Store what is written inside; left without an error, the blob is there whole.
+
+        Raises DigestMismatch on leaving when the content is another, DiskFull when `size` does not fit.
+        """
+        ...
+
+    async def open(self, digest: Digest) -> tuple[int, BinaryIO]:
+        """Size in bytes, and the content to read. Raises BlobNotFound."""
+        ...
+
+    async def remove(self, digest: Digest) -> None:
+        """Remove a blob no model refers to. Raises BlobNotFound, and InUse when one does."""
+        ...
+
+
+class Transfers(Protocol):
+    """Long work, told as a stream of Progress."""
+
+    def create(self, request: Create) -> Events:
+        """Make a model from files or from another model."""
+        ...
+
+
+class Status(Protocol):
+    """How this machine is."""
+
+    def loaded(self) -> list[Resident]:
+        """The models in memory, the one that stays longest first."""
+        ...
+
+    def uptime_seconds(self) -> float:
+        """Since the service was opened."""
+        ...
+
+
+class Service(NamedTuple):
+    """All of it."""
+
+    inference: Inference
+    library: Library
+    blobs: Blobs
+    transfers: Transfers
+    status: Status
