@@ -9,12 +9,17 @@ import msgspec
 from a3s_power.core.errors import InvalidDigest
 
 _FORM = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
+_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class Digest(msgspec.Struct, frozen=True, order=True):
     """A sha256 digest; `hex` is 64 lower-case digits, so that no digest can name another folder."""
 
     hex: str
+
+    def __post_init__(self) -> None:
+        if _HEX.fullmatch(self.hex) is None:
+            raise InvalidDigest
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -12,6 +12,8 @@ NEVER: Final = math.inf
 _NANOSECONDS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _TERM = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 _LONGEST: Final = 2**63 - 1
+_DIGITS: Final = 19
+"""More digits than any duration has; Go gives up on longer numbers, and drops the rest of a longer fraction."""
 
 
 def parse_duration(text: str) -> int:
@@ -26,7 +28,7 @@ def parse_duration(text: str) -> int:
     if not rest:
         raise InvalidDuration(f"time: invalid duration {_quoted(text)}")
     total = sum(_terms(rest, text))
-    if total > _LONGEST:
+    if total > _LONGEST + negative:
         raise InvalidDuration(f"time: invalid duration {_quoted(text)}")
     return -total if negative else total
 
@@ -41,8 +43,11 @@ def _terms(rest: str, text: str) -> list[int]:
             raise InvalidDuration(f"time: missing unit in duration {_quoted(text)}")
         if term[3] not in _NANOSECONDS:
             raise InvalidDuration(f"time: unknown unit {_quoted(term[3])} in duration {_quoted(text)}")
-        scale, fraction = _NANOSECONDS[term[3]], term[2] or ""
-        terms.append(int(term[1] or 0) * scale + int(fraction or 0) * scale // 10 ** len(fraction))
+        if len(term[1].lstrip("0")) > _DIGITS:
+            raise InvalidDuration(f"time: invalid duration {_quoted(text)}")
+        scale, fraction = _NANOSECONDS[term[3]], (term[2] or "")[:_DIGITS]
+        # Go computes the fraction in floating point, so that 0.3333333333333333333h is twenty minutes.
+        terms.append(int(term[1] or 0) * scale + int(int(fraction or 0) * (scale / 10 ** len(fraction))))
         at = term.end()
     return terms
 
@@ -86,8 +91,10 @@ def keep_alive(value: object) -> float:
     match value:
         case bool():
             raise BadRequest("Unsupported type: 'bool'")
-        case int() | float():
-            seconds = float(value)
+        case int():
+            seconds = float(max(-_LONGEST, min(_LONGEST, value)))
+        case float():
+            seconds = value
         case str():
             seconds = parse_duration(value) / 10**9
         case list():
@@ -103,6 +110,6 @@ def keep_alive_setting(text: str) -> float:
     Raises:
         InvalidDuration: neither of the two.
     """
-    if re.fullmatch(r"[-+]?[0-9]+", text):
+    if re.fullmatch(r"[-+]?[0-9]{1,19}", text):
         return keep_alive(int(text))
     return keep_alive(text)

@@ -1,10 +1,12 @@
 """Everything that may go wrong, as one small tree.
 
     PowerError 500
-    ├── BadRequest 400      InvalidName · InvalidOption (500) · InvalidDuration · InvalidDigest · BadModelfile · BadTemplate
-    │                       BadFile · PromptTooLong · NotCapable · TooLarge (413)
+    ├── BadRequest 400      InvalidName · InvalidOption (500) · BadFormat (500) · InvalidDuration · InvalidDigest · BadModelfile · BadTemplate
+    │                       BadFile · PromptTooLong · NotCapable · TooLarge (413) · CompressedBody (415)
+    │                       BadConfig
     ├── NotAllowed 403
     ├── NotFound 404        ModelNotFound · BlobNotFound
+    ├── NotSupported 501    what this version, or this kind of model, does not offer
     ├── Busy 503            QueueFull
     ├── EngineFailed 500    EngineRefused · EngineMissing · LoadFailed · LoadStalled · OutOfMemory · RunnerDied
     └── StoreFailed 500     DigestMismatch (400) · InUse (409) · DiskFull (507) · BadManifest
@@ -51,6 +53,12 @@ class InvalidOption(BadRequest):
     status = 500
 
 
+class BadFormat(BadRequest):
+    """A `format` that is neither "json" nor a schema; 500 on Ollama's wire, which finds it when generation starts."""
+
+    status = 500
+
+
 class InvalidDuration(BadRequest):
     """A text that is no Go duration."""
 
@@ -64,6 +72,10 @@ class InvalidDigest(BadRequest):
 
 class BadModelfile(BadRequest):
     """A Modelfile that cannot be parsed."""
+
+
+class BadConfig(BadRequest):
+    """A setting that is unknown or unusable."""
 
 
 class BadTemplate(BadRequest):
@@ -86,6 +98,12 @@ class TooLarge(BadRequest):
     """A body over its limit."""
 
     status = 413
+
+
+class CompressedBody(BadRequest):
+    """A body with a Content-Encoding, which nobody here decodes."""
+
+    status = 415
 
 
 class NotAllowed(PowerError):
@@ -113,6 +131,12 @@ class BlobNotFound(NotFound):
 
     def __init__(self, digest: object) -> None:
         super().__init__(f'blob "{digest}" not found')
+
+
+class NotSupported(PowerError):
+    """Not offered: by this version, or by this kind of model."""
+
+    status = 501
 
 
 class Busy(PowerError):

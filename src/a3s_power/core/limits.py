@@ -10,6 +10,7 @@ EMBED_BODY_BYTES: Final = 32 * MIB
 OTHER_BODY_BYTES: Final = 4 * MIB
 JSON_DEPTH: Final = 128
 JSON_NODES: Final = 2_000_000
+JSON_NUMBER_CHARACTERS: Final = 400
 MESSAGES: Final = 16_384
 TOOLS: Final = 512
 STOPS: Final = 64
@@ -17,6 +18,8 @@ STOP_BYTES: Final = 1024
 EMBED_INPUTS: Final = 2048
 TOP_LOGPROBS: Final = 20
 IMAGES: Final = 32
+IMAGE_BYTES: Final = 20 * MIB
+"""Of one image as it is sent, in base64."""
 
 # Files
 MANIFEST_BYTES: Final = 1 * MIB
@@ -30,6 +33,10 @@ GGUF_STRING_BYTES: Final = 16 * MIB
 GGUF_ARRAY_ITEMS: Final = 64 * MIB
 GGUF_DIMENSIONS: Final = 4
 GGUF_KEY_BYTES: Final = 65_535
+GGUF_METADATA_BYTES: Final = 128 * MIB
+"""All key-values and tensor descriptions together."""
+GGUF_ARRAY_ITEMS_READ: Final = 2 * MIB
+"""Of all arrays of a file together; of an array beyond it only the number of items is told."""
 
 # Prompts
 RENDER_SECONDS: Final = 2.0

@@ -48,7 +48,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     schema_version: int = 2
     media_type: str = MANIFEST_TYPE
     config: Layer
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...] = ()
 
     @property
     def size(self) -> int:
@@ -105,6 +105,12 @@ def go_json(value: Any, *, order: str | None = None) -> bytes:  # noqa: ANN401 -
     return encoded
 
 
+def _fields(content: bytes) -> dict[str, Any]:
+    """A JSON object without its nulls, which Go writes for empty lists and reads as absent."""
+    fields = msgspec.json.decode(content, type=dict[str, Any])
+    return {key: value for key, value in fields.items() if value is not None}
+
+
 def read_manifest(content: bytes) -> Manifest:
     """A manifest from its file's or the registry's bytes.
 
@@ -114,7 +120,7 @@ def read_manifest(content: bytes) -> Manifest:
     if len(content) > limits.MANIFEST_BYTES:
         raise BadManifest(f"manifest is larger than {limits.MANIFEST_BYTES} bytes")
     try:
-        manifest = msgspec.json.decode(content, type=Manifest)
+        manifest = msgspec.convert(_fields(content), Manifest)
         if len(manifest.layers) > limits.LAYERS and not manifest.of_type(TENSOR):
             raise BadManifest(f"manifest has more than {limits.LAYERS} layers")
         _ = manifest.blobs
@@ -137,8 +143,7 @@ def read_config(content: bytes) -> ConfigBlob:
     if len(content) > limits.CONFIG_BYTES:
         raise BadManifest(f"config is larger than {limits.CONFIG_BYTES} bytes")
     try:
-        fields = msgspec.json.decode(content, type=dict[str, Any])
-        return msgspec.convert({key: value for key, value in fields.items() if value is not None}, ConfigBlob)
+        return msgspec.convert(_fields(content), ConfigBlob)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise BadManifest(f"config cannot be read: {error}") from error
 

@@ -27,24 +27,26 @@ class ModelName(msgspec.Struct, frozen=True, order=True):
     model: str
     tag: str = DEFAULT_TAG
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `[scheme://][host/][namespace/]model[:tag]`. Raises InvalidName, and nothing else."""
-        _, _, rest = text.strip(" \t\r\n").rpartition("://")
-        head, colon, tag = rest.rpartition(":")
-        if not colon or "/" in tag:
-            head, tag = rest, DEFAULT_TAG
-        return cls._checked(head.split("/"), tag)
+    def __post_init__(self) -> None:
+        whole = _HOST.fullmatch(self.host) and _NAMESPACE.fullmatch(self.namespace)
+        if not (whole and _PART.fullmatch(self.model) and _PART.fullmatch(self.tag)):
+            raise InvalidName
 
     @classmethod
-    def _checked(cls, path: list[str], tag: str) -> Self:
-        if len(path) > 3:
-            raise InvalidName
-        host, namespace, model = [*(DEFAULT_HOST, DEFAULT_NAMESPACE)[: 3 - len(path)], *path]
-        whole = _HOST.fullmatch(host) and _NAMESPACE.fullmatch(namespace)
-        if not (whole and _PART.fullmatch(model) and _PART.fullmatch(tag)):
-            raise InvalidName
-        return cls(host, namespace, model, tag)
+    def parse(cls, text: str) -> Self:
+        """Read `[[scheme://]host/][namespace/]model[:tag]`. Raises InvalidName, and nothing else."""
+        path = text.strip(" \t\r\n")
+        head, colon, tag = path.rpartition(":")
+        if not colon or "/" in tag:
+            head, tag = path, DEFAULT_TAG
+        match head.rsplit("/", 2):
+            case [model]:
+                return cls(DEFAULT_HOST, DEFAULT_NAMESPACE, model, tag)
+            case [namespace, model]:
+                return cls(DEFAULT_HOST, namespace, model, tag)
+            case [before, namespace, model]:
+                return cls(before.partition("://")[2] or before, namespace, model, tag)
+        raise InvalidName
 
     @property
     def full(self) -> str:

@@ -2,8 +2,9 @@
 
 import math
 import struct
+import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeGuard
 
 import msgspec
 
@@ -132,8 +133,13 @@ def _value(name: str, value: object) -> Any:  # noqa: ANN401 -- of the type its 
             return _strings(name, value)
 
 
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is one of JSON's numbers that a 64-bit float can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def _integer(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_number(value):
         raise InvalidOption(f'option "{name}" must be of type integer')
     whole = math.trunc(value)
     limit = _INT64 if name == "seed" else _INT32
@@ -142,7 +148,7 @@ def _integer(name: str, value: object) -> int:
 
 def _float(name: str, value: object) -> float:
     """A 32-bit float, as Ollama keeps it."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_number(value):
         raise InvalidOption(f'option "{name}" must be of type float32')
     try:
         (rounded,) = struct.unpack("<f", struct.pack("<f", value))

@@ -32,6 +32,8 @@ class _Generation(_Inference, frozen=True, kw_only=True):
     """Alternatives wanted per token, 0 for none but the token's own; `None` for no log-probabilities."""
     render_only: bool = False
     """Answer the rendered prompt and do not run it."""
+    bad_format: str = ""
+    """What is wrong with the format, as the sentence of a BadFormat to raise once generation starts; empty when nothing."""
 
 
 class Chat(_Generation, frozen=True, kw_only=True):
@@ -57,12 +59,13 @@ class Generate(_Generation, frozen=True, kw_only=True):
 
 
 class Embed(_Inference, frozen=True, kw_only=True):
-    """Vectors of texts. `dimensions` cuts them; 0 leaves them whole."""
+    """Vectors of texts. `dimensions` cuts them; 0 leaves them whole. `exact` finds a name in its own case only."""
 
     texts: tuple[str, ...]
     truncate: bool = True
     dimensions: int = 0
     normalize: bool = True
+    exact: bool = False
 
 
 class Embeddings(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,19 @@ def human_count(count: int) -> str:
     return f"{count / 1000:.0f}K" if count >= 1000 else str(count)
 
 
+def go_number(value: float) -> str:
+    """A number as Go's `%v` prints it: the shortest digits, a float with an exponent below 1e-4 and from 1e6 on."""
+    if isinstance(value, int):
+        return str(value)
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    scientific = next(text for digits in range(17) if float(text := f"{value:.{digits}e}") == value)
+    exponent = int(scientific.partition("e")[2])
+    if -4 <= exponent < 6:
+        return f"{value:.{max(0, len(scientific.partition('e')[0].lstrip('-').replace('.', '')) - 1 - exponent)}f}"
+    return scientific
+
+
 def human_time(then: datetime | None, now: datetime) -> str:
     """`3 minutes ago`, `4 hours from now`; `Never` for no time, `Forever` from twenty years ahead."""
     if then is None or then.year <= 1:

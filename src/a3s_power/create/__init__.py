@@ -1,0 +1,1 @@
+"""New models: from a file, or from another model with other layers on top."""
