@@ -2,18 +2,50 @@
 
 from typing import Final, Literal, NamedTuple
 
+from a3s_power.core.errors import EngineMissing
+
 Format = Literal["gguf", "safetensors"]
 
 
 class EngineInfo(NamedTuple):
-    """Where an engine stands (`module:class`), which model formats it reads, which library it needs."""
+    """Where an engine stands (`module:class`), which model formats it reads, which library it needs.
+
+    `environment` is what its child's environment must hold before the child starts.
+    """
 
     target: str
     formats: frozenset[Format]
     requires: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 ENGINES: Final[dict[str, EngineInfo]] = {
-    "llamacpp": EngineInfo("a3s_power.engines.llamacpp:LlamaCpp", frozenset({"gguf"}), "xllamacpp"),
+    "llamacpp": EngineInfo(
+        "a3s_power.engines.llamacpp:LlamaCpp",
+        frozenset({"gguf"}),
+        "xllamacpp",
+        (
+            # How long OpenMP's threads spin at a barrier: two engines on the same cores ruin each other otherwise.
+            ("GOMP_SPINCOUNT", "2000"),
+            # An abort would start gdb and print pages before it dies.
+            ("GGML_NO_BACKTRACE", "1"),
+            # Any value makes the engine print its load progress to stdout, without Python's lock.
+            ("LLAMA_SERVER_ROUTER_PORT", "1"),
+        ),
+    ),
     "echo": EngineInfo("a3s_power.engines.echo:Echo", frozenset({"gguf", "safetensors"})),
 }
+
+
+def find(name: str) -> EngineInfo:
+    """The engine of that name, or the one at a `module:class` that is not in the table.
+
+    Raises:
+        EngineMissing: neither.
+    """
+    if ":" in name:
+        return EngineInfo(name, frozenset())
+    info = ENGINES.get(name)
+    if info is None:
+        raise EngineMissing(f"there is no engine called {name!r}; there are: {', '.join(sorted(ENGINES))}")
+    return info

@@ -5,6 +5,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from a3s_power.core.errors import PromptTooLong
 from a3s_power.core.events import TokenLogprob
 from a3s_power.core.model import ModelFiles
 from a3s_power.core.options import Options
@@ -37,7 +38,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a load: the context the engine really gives a slot, and the bytes the model takes.
 
-    `prompt_rate` is the prompt speed in tokens a second as far as it was measured, 0 before.
+    `bos` and `eos` are those tokens as text, empty for a vocabulary that has none; with `adds_bos` the engine puts the
+    first of them before every text. `chat_template` is the model's own, in Jinja, empty when it has none.
     """
 
     context_length: int
@@ -46,6 +48,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     gpu_bytes: int = 0
     bos: str = ""
     eos: str = ""
+    adds_bos: bool = False
+    chat_template: str = ""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -100,6 +104,14 @@ class Job:
         self.visible = visible
         self.top_logprobs = top_logprobs
         self.cancelled = False
+
+
+def prompt_too_long(tokens: int, limit: int) -> PromptTooLong:
+    """What an engine raises for a prompt over its context, in the JSON text that clients of Ollama know."""
+    message = f"request ({tokens} tokens) exceeds the available context size ({limit} tokens), try increasing it"
+    detail = {"code": 400, "message": message, "type": "exceed_context_size_error"}
+    counts = {"n_prompt_tokens": tokens, "n_ctx": limit}
+    return PromptTooLong(msgspec.json.encode({"error": detail | counts}).decode())
 
 
 class Engine(Protocol):

@@ -1,0 +1,1 @@
+"""HTTP: the dialects clients speak, each translated to the domain's requests and back from its events."""

@@ -1,0 +1,75 @@
+"""What generate and chat answer with alike: token counts, calls of tools, log-probabilities, and the forms of both."""
+
+from typing import Any, Final
+
+import msgspec
+
+from a3s_power.api.ollama.goform import JSON, NDJSON, error_line, float64, refusal
+from a3s_power.api.streams import Form
+from a3s_power.core.events import Done, Logprob, TokenLogprob
+from a3s_power.core.messages import ToolCall
+
+STREAMED: Final = Form(NDJSON, lambda error: refusal(error, media_type=JSON), error_line)
+WHOLE: Final = Form(NDJSON, refusal, error_line)
+
+
+class CalledFunction(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tool the model calls, and with what."""
+
+    index: int
+    name: str
+    arguments: dict[str, Any]
+
+
+class Called(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A call of a tool."""
+
+    id: str = ""
+    function: CalledFunction
+
+    @classmethod
+    def of(cls, call: ToolCall, *, with_id: bool) -> "Called":
+        """The call as it is shown; generate shows no ids."""
+        function = CalledFunction(index=call.index, name=call.name, arguments=call.arguments)
+        return cls(id=call.id if with_id else "", function=function)
+
+
+class DebugInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The prompt a request becomes."""
+
+    rendered_template: str
+    image_count: int = 0
+
+
+class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A token and its log-probability."""
+
+    token: str
+    logprob: msgspec.Raw
+    bytes: list[int] = []
+    top_logprobs: list["TokenAnswer"] = []
+
+
+def shown(logprobs: tuple[TokenLogprob, ...]) -> list[TokenAnswer]:
+    """Log-probabilities as they are shown."""
+    return [_shown(each.said, [_shown(other) for other in each.top]) for each in logprobs]
+
+
+def _shown(one: Logprob, top: list[TokenAnswer] | None = None) -> TokenAnswer:
+    logprob = msgspec.Raw(float64(one.logprob))
+    return TokenAnswer(token=one.token, logprob=logprob, bytes=list(one.bytes), top_logprobs=top or [])
+
+
+def metrics(done: Done) -> dict[str, Any]:
+    """Counts and times of an answer; those that are 0 are not shown, and none of a mere load or unload."""
+    if done.reason in ("load", "unload"):
+        return {}
+    usage = done.usage
+    return {
+        "total_duration": usage.total_ns,
+        "load_duration": usage.load_ns,
+        "prompt_eval_count": usage.prompt_tokens,
+        "prompt_eval_duration": usage.prompt_ns,
+        "eval_count": usage.output_tokens,
+        "eval_duration": usage.output_ns,
+    }

@@ -1,0 +1,165 @@
+"""`POST /api/generate`: a prompt gone on with, a model loaded or unloaded."""
+
+import msgspec
+from starlette.responses import Response
+
+from a3s_power.api.endpoint import Call
+from a3s_power.api.ollama.answers import STREAMED, WHOLE, Called, DebugInfo, TokenAnswer, metrics, shown
+from a3s_power.api.ollama.goform import Clock, answer, now
+from a3s_power.api.ollama.gojson import Integer
+from a3s_power.api.ollama.wire import GenerationRequest, ImageData, images, local_name, sent
+from a3s_power.api.streams import EventResponse
+from a3s_power.core import limits
+from a3s_power.core.errors import ModelNotFound
+from a3s_power.core.events import Done, Event, Rendered, Text, Thinking, TokenLogprob, ToolCalls
+from a3s_power.core.manifest import go_json
+from a3s_power.core.requests import Generate
+
+
+async def generate(call: Call) -> Response:
+    """Go on with a prompt."""
+    body = await sent(call, GenerateRequest, limits.CHAT_BODY_BYTES)
+    events = call.service.inference.generate(body.to_domain())
+    if body.stream:
+        return EventResponse(events, _Lines(body.model).say, STREAMED)
+    return EventResponse(events, _Whole(body.model).say, WHOLE)
+
+
+class GenerateRequest(GenerationRequest, frozen=True, kw_only=True):
+    """The body."""
+
+    prompt: str = ""
+    suffix: str = ""
+    system: str = ""
+    template: str = ""
+    context: tuple[Integer, ...] | None = None
+    raw: bool = False
+    images: tuple[ImageData, ...] = ()
+
+    def to_domain(self) -> Generate:
+        """What is asked for. Raises BadRequest, ModelNotFound and NotAllowed, in Ollama's order."""
+        files = images(self.images)
+        asked = self.asked()
+        if not self.model.strip():
+            raise ModelNotFound(self.model)
+        return Generate(
+            model=local_name(self.model),
+            prompt=self.prompt,
+            suffix=self.suffix,
+            system=self.system,
+            template=self.template,
+            raw=self.raw,
+            images=files,
+            context=self.context,
+            **asked,
+        )
+
+
+class _GenerateAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An answer, or the last line of one."""
+
+    model: str
+    created_at: str
+    response: str
+    thinking: str = ""
+    done: bool
+    done_reason: str = ""
+    context: tuple[int, ...] | None = None
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+    prompt_eval_duration: int = 0
+    eval_count: int = 0
+    eval_duration: int = 0
+    tool_calls: list[Called] = []
+    debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
+    logprobs: list[TokenAnswer] = []
+
+
+def _rendered(model: str, rendered: Rendered) -> Response:
+    info = DebugInfo(rendered_template=rendered.prompt, image_count=rendered.images)
+    return answer(_GenerateAnswer(model=model, created_at=now(), response="", done=False, debug_info=info))
+
+
+class _Said:
+    """What is kept until the end."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.text: list[str] = []
+        self.thinking: list[str] = []
+        self.calls: list[Called] = []
+        self.logprobs: list[TokenAnswer] = []
+
+    def ended(self, done: Done) -> _GenerateAnswer:
+        """The last object, with all that was kept."""
+        return _GenerateAnswer(
+            model=self.model,
+            created_at=now(),
+            response="".join(self.text),
+            thinking="".join(self.thinking),
+            done=True,
+            done_reason=done.reason,
+            context=done.context,
+            tool_calls=self.calls,
+            logprobs=self.logprobs,
+            **metrics(done),
+        )
+
+    def call(self, event: ToolCalls) -> None:
+        """Calls are shown at the end, without ids."""
+        self.calls += [Called.of(call, with_id=False) for call in event.calls]
+
+
+class _Lines:
+    """A line for each event; what does not change between lines is encoded once."""
+
+    def __init__(self, model: str) -> None:
+        self._kept = _Said(model)
+        self._head = b'{"model":%b,"created_at":"' % go_json(model)
+        self._now = Clock().now
+
+    def say(self, event: Event) -> bytes | Response | None:
+        """The line, or the whole answer where one object is all of it."""
+        match event:
+            case Text():
+                return self._line(go_json(event.text), event.logprobs)
+            case Thinking():
+                return self._line(b'"","thinking":%b' % go_json(event.text), event.logprobs)
+            case ToolCalls():
+                self._kept.call(event)
+            case Rendered():
+                return _rendered(self._kept.model, event)
+            case Done():
+                last = self._kept.ended(event)
+                return go_json(last) + b"\n" if event.reason in ("stop", "length") else answer(last)
+        return None
+
+    def _line(self, said: bytes, logprobs: tuple[TokenLogprob, ...]) -> bytes:
+        tail = b',"logprobs":%b' % go_json(shown(logprobs)) if logprobs else b""
+        return b'%b%b","response":%b,"done":false%b}\n' % (self._head, self._now(), said, tail)
+
+
+class _Whole:
+    """One object for all events."""
+
+    def __init__(self, model: str) -> None:
+        self._kept = _Said(model)
+
+    def say(self, event: Event) -> Response | None:
+        """The whole answer, once the last event has come."""
+        kept = self._kept
+        match event:
+            case Text():
+                kept.text.append(event.text)
+                kept.logprobs += shown(event.logprobs)
+            case Thinking():
+                kept.thinking.append(event.text)
+                kept.logprobs += shown(event.logprobs)
+            case ToolCalls():
+                kept.call(event)
+            case Rendered():
+                return _rendered(kept.model, event)
+            case Done():
+                return answer(kept.ended(event))
+        return None

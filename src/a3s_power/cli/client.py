@@ -1,0 +1,206 @@
+"""The command's side of the talk with a server: JSON, lines of JSON, and files; by the standard library alone."""
+
+import contextlib
+import http.client
+import json
+import platform
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any, BinaryIO, Final
+
+from a3s_power import __version__, config, paths
+from a3s_power.core.addresses import Address
+from a3s_power.core.errors import PowerError
+
+LINE_BYTES: Final = 8_000_000
+"""The longest line of a stream."""
+_CHUNK_BYTES: Final = 1 << 20
+_NOBODY: Final = "could not connect to a3s-power, run 'a3s-power serve' to start it"
+_UNTOLD: Final = "something went wrong, please see the a3s-power server logs for details"
+
+
+class Unreachable(PowerError):
+    """Nobody answers at the server's address."""
+
+
+class Refused(PowerError):
+    """The server answered with an error; `code` is its status, 200 for one in the middle of a stream."""
+
+    def __init__(self, message: str, code: int = 200) -> None:
+        super().__init__(message)
+        self.code: Final = code
+
+
+class Client:
+    """A server at an address. Each question opens a connection of its own and closes it."""
+
+    def __init__(self, address: Address, api_key: str = "") -> None:
+        self._address = address
+        self._api_key = api_key
+
+    @property
+    def address(self) -> Address:
+        """Where the server is."""
+        return self._address
+
+    def reachable(self) -> bool:
+        """Whether anybody listens there. Raises Unreachable when that cannot be told, as with a name nobody knows."""
+        try:
+            with closing(self._connection()) as connection:
+                connection.connect()
+        except ConnectionRefusedError:
+            return False
+        except OSError as error:
+            raise self._unreachable(error) from error
+        return True
+
+    def require(self) -> None:
+        """Raise Unreachable unless somebody listens: for commands that would begin with other work."""
+        if not self.reachable():
+            raise Unreachable(_NOBODY)
+
+    def version(self, patience: float | None = None) -> str:
+        """The server's version, or an empty text when it does not say within `patience` seconds.
+
+        `/api/version` is what Ollama has; ours says there which Ollama it stands in for, and its own at `/health`.
+        """
+        for path in ("/health", "/api/version"):
+            with contextlib.suppress(PowerError):
+                answer = self.ask("GET", path, patience=patience)
+                if isinstance(answer, dict) and answer.get("version"):
+                    return str(answer["version"])
+        return ""
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        patience: float | None = None,
+        read_float: Callable[[str], object] = float,
+    ) -> Any:  # noqa: ANN401 -- JSON
+        """The answer's JSON, `None` for an empty one. Raises Refused with the server's own text, and Unreachable."""
+        with self._asked(method, path, body, "application/json", patience) as response:
+            content = response.read()
+        if response.status >= http.HTTPStatus.BAD_REQUEST:
+            raise Refused(_error_text(content) or _UNTOLD, response.status)
+        try:
+            return json.loads(content, parse_float=read_float) if content else None
+        except ValueError as error:
+            raise Refused(f"the server gave an answer that is not JSON: {error}", response.status) from error
+
+    def stream(self, path: str, body: object) -> Iterator[dict[str, Any]]:
+        """The lines of an answer as they come. Raises Refused, with the status in its text if nothing came before."""
+        with self._asked("POST", path, body, "application/x-ndjson", None) as response:
+            if response.status >= http.HTTPStatus.BAD_REQUEST:
+                text = _error_text(response.read())
+                status = f"{response.status} {response.reason}"
+                raise Refused(f"{status}: {text}" if text else status, response.status)
+            while line := response.readline(LINE_BYTES + 1):
+                if len(line) > LINE_BYTES:
+                    raise Refused("the server sent a line that is too long")
+                yield _line(line)
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the server has a blob already."""
+        with self._asked("HEAD", f"/api/blobs/{digest}", None, "application/json", None) as response:
+            return response.status == http.HTTPStatus.OK
+
+    def upload(self, digest: str, file: BinaryIO, size: int) -> Iterator[int]:
+        """Send a blob; yields the bytes sent so far, again and again. Raises Refused and Unreachable."""
+        with self._errors(), closing(self._connection()) as connection:
+            connection.putrequest("POST", self._path(f"/api/blobs/{digest}"))
+            for name, value in self._headers({"Content-Type": "application/octet-stream", "Content-Length": str(size)}):
+                connection.putheader(name, value)
+            connection.endheaders()
+            yield from _sent(connection, file)
+            response = connection.getresponse()
+            content = response.read()
+        if response.status >= http.HTTPStatus.BAD_REQUEST:
+            raise Refused(_error_text(content) or _UNTOLD, response.status)
+
+    @contextmanager
+    def _asked(
+        self, method: str, path: str, body: object, accept: str, patience: float | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        content = None if body is None else json.dumps(body).encode()
+        headers = dict(self._headers({"Content-Type": "application/json", "Accept": accept}))
+        with self._errors(), closing(self._connection(patience)) as connection:
+            connection.request(method, self._path(path), content, headers)
+            yield connection.getresponse()
+
+    def _connection(self, patience: float | None = None) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
+        return kind(self._address.host, self._address.port, timeout=patience)
+
+    def _path(self, path: str) -> str:
+        return f"{self._address.prefix}{path}"
+
+    def _headers(self, more: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        yield "User-Agent", f"a3s-power/{__version__} ({platform.machine()} {sys.platform})"
+        yield from more.items()
+        if self._api_key:
+            yield "Authorization", f"Bearer {self._api_key}"
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: OSError | http.client.HTTPException) -> Unreachable:
+        match error:
+            case ConnectionRefusedError():
+                return Unreachable(_NOBODY)
+            case socket.gaierror():
+                return Unreachable(f"could not connect to {self._address.url}: no such host {self._address.host}")
+            case http.client.RemoteDisconnected() | http.client.IncompleteRead() | ConnectionResetError():
+                return Unreachable(f"the server at {self._address.url} ended the connection")
+            case OSError():
+                return Unreachable(f"could not connect to {self._address.url}: {error.strerror or error}")
+        return Unreachable(f"{self._address.url} gave an answer that is not HTTP: {error!r}")
+
+
+def _sent(connection: http.client.HTTPConnection, file: BinaryIO) -> Iterator[int]:
+    """Send what the file holds. A server that does not want all of it has answered already, so that is no error."""
+    sent = 0
+    while chunk := file.read(_CHUNK_BYTES):
+        try:
+            connection.send(chunk)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        sent += len(chunk)
+        yield sent
+
+
+def connect() -> Client:
+    """The server that the settings name. Raises BadConfig."""
+    loaded = config.load(paths.config_file())
+    if problem := loaded.warnings.get("OLLAMA_HOST"):
+        print(f"Warning: OLLAMA_HOST: {problem}", file=sys.stderr)
+    return Client(loaded.config.address.connectable, loaded.config.api_key)
+
+
+def _error_text(content: bytes) -> str:
+    """The `error` of a body, or the body itself when it is no such JSON."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return content.decode("utf-8", "replace").strip()
+    return str(body.get("error", "")) if isinstance(body, dict) else content.decode("utf-8", "replace")
+
+
+def _line(line: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError as error:
+        raise Refused(f"the server sent a line that is not JSON: {error}") from error
+    if not isinstance(event, dict):
+        raise Refused("the server sent a line that is not a JSON object")
+    if "error" in event:
+        raise Refused(str(event["error"]))
+    return event

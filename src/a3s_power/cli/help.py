@@ -1,0 +1,89 @@
+"""Help: the pages of commands in the order people know from Ollama, made from the tables; and the command `help`."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from a3s_power.cli.main import COMMANDS, FLAGS, PROGRAM, SHORT, Entry, root
+from a3s_power.cli.options import HELP, Command, Flag, command
+
+_CLIENT_VARIABLES: Final = ("OLLAMA_HOST", "OLLAMA_API_KEY")
+
+
+@command("help")
+def help(words: tuple[str, ...]) -> None:  # noqa: A001 -- the command's name
+    """Print the page of a command, or that of all."""
+    entry = next((entry for entry in COMMANDS if words and words[0] in (entry.name, entry.alias)), None)
+    if words and entry is None:
+        print(f"Unknown help topic [{' '.join(f'`{word}`' for word in words)}]", file=sys.stderr)
+        print(root_page(), file=sys.stderr)
+        return
+    print(page_of(entry) if entry else root_page())
+
+
+def page_of(entry: Entry) -> str:
+    """The page of a command of the table."""
+    found = root.get_command(root.make_context(PROGRAM, []), entry.name)
+    return command_page(found, f"{PROGRAM} {entry.name}") if isinstance(found, Command) else root_page()
+
+
+def root_page() -> str:
+    """What `a3s-power --help` prints."""
+    blocks = [
+        SHORT,
+        f"Usage:\n  {PROGRAM} [flags]\n  {PROGRAM} [command]",
+        _rows("Available Commands:", [(entry.name, entry.short) for entry in COMMANDS], 11),
+        _flags(FLAGS, PROGRAM),
+        f'Use "{PROGRAM} [command] --help" for more information about a command.',
+    ]
+    return "\n\n".join(blocks)
+
+
+def command_page(one: Command, path: str) -> str:
+    """What `--help` prints for a command that was called by this path."""
+    name = path.rpartition(" ")[2]
+    entry = next(entry for entry in COMMANDS if name in (entry.name, entry.alias))
+    usage = " ".join(part for part in (PROGRAM, entry.name, entry.words, "[flags]") if part)
+    blocks = [entry.short, f"Usage:\n  {usage}"]
+    if entry.alias:
+        blocks.append(f"Aliases:\n  {entry.name}, {entry.alias}")
+    blocks.append(_flags((flag for flag in one.flags if not flag.hidden), entry.name))
+    if variables := list(_variables(entry)):
+        blocks.append(
+            "\n".join(("Environment Variables:", *(f"      {name:<27}   {text}" for name, text in variables)))
+        )
+    return "\n\n".join(blocks)
+
+
+def _flags(flags: Iterable[Flag], name: str) -> str:
+    rows = [(_spelled(flag), flag.help or "") for flag in flags]
+    return _rows("Flags:", sorted([*rows, (f"{HELP[1]}, {HELP[0]}", f"help for {name}")], key=_long_name))
+
+
+def _long_name(row: tuple[str, str]) -> str:
+    return row[0].partition("--")[2]
+
+
+def _spelled(flag: Flag) -> str:
+    short = next((name for name in flag.opts if not name.startswith("--")), "")
+    optional = f'{flag.kind}[="{flag.bare}"]' if flag.kind and flag.bare else flag.kind
+    return f"{f'{short}, ' if short else '    '}{flag.long}{f' {optional}' if optional else ''}"
+
+
+def _rows(title: str, rows: Iterable[tuple[str, str]], least: int = 0) -> str:
+    listed = list(rows)
+    wide = max(least, *(len(left) for left, _ in listed))
+    gap = "   " if title == "Flags:" else " "
+    return "\n".join((title, *(f"  {left:<{wide}}{gap}{text}" for left, text in listed)))
+
+
+def _variables(entry: Entry) -> Iterator[tuple[str, str]]:
+    """The environment variables that a command reads, with their help: the server reads nearly all of them."""
+    if entry.name == "help":
+        return
+    from a3s_power.config import declared  # noqa: PLC0415 -- the root's page does without
+
+    for one in declared():
+        for variable in one.setting.names:
+            if variable in _CLIENT_VARIABLES if entry.name != "serve" else variable != "OLLAMA_API_KEY":
+                yield variable, one.setting.help

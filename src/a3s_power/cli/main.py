@@ -1,0 +1,138 @@
+"""The table of commands, each imported when it is called, and what becomes of their errors."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import click
+
+from a3s_power.cli.options import BOOLEAN, HELP, Flag, canonical
+from a3s_power.core.errors import BadRequest, PowerError
+
+PROGRAM: Final = "a3s-power"
+SHORT: Final = "Large language model runner"
+_NEAR: Final = 2
+"""Edits between a word and the command it may have meant."""
+
+
+class Entry(NamedTuple):
+    """A command. Its module has its name and a function of its name; `words` is how a help page shows what it takes."""
+
+    name: str
+    words: str
+    short: str
+    alias: str = ""
+
+
+COMMANDS: Final = (
+    Entry("serve", "", "Start the server", alias="start"),
+    Entry("create", "MODEL", "Create a model"),
+    Entry("show", "MODEL", "Show information for a model"),
+    Entry("run", "MODEL [PROMPT]", "Run a model"),
+    Entry("stop", "MODEL", "Stop a running model"),
+    Entry("list", "", "List models", alias="ls"),
+    Entry("ps", "", "List running models"),
+    Entry("cp", "SOURCE DESTINATION", "Copy a model"),
+    Entry("rm", "MODEL [MODEL...]", "Remove a model", alias="delete"),
+    Entry("help", "[COMMAND]", "Help about any command"),
+)
+_BY_NAME: Final = {name: entry for entry in COMMANDS for name in (entry.name, entry.alias) if name}
+
+FLAGS: Final = (
+    Flag("-v --version", "Say which version runs", BOOLEAN),
+    Flag("--verbose", "Say what the answer took", BOOLEAN),
+    Flag("--nowordwrap", "Leave lines as long as they are", BOOLEAN),
+)
+
+
+class Root(click.Group):
+    """All commands. Flags before the command's name belong to the command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """The names, in the order of the table."""
+        return [entry.name for entry in COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- click's signature
+        """The command of this name or alias, its module imported now."""
+        if cmd_name not in _BY_NAME:
+            return None
+        name = _BY_NAME[cmd_name].name
+        found = getattr(importlib.import_module(f"a3s_power.cli.{name}"), name)
+        assert isinstance(found, click.Command)  # noqa: S101 -- a mistake in the table
+        return found
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Find the command's name. Raises BadRequest for a name nobody has, and for flags without a command."""
+        at = next((index for index, arg in enumerate(args) if not arg.startswith("-")), None)
+        if at is None:
+            said, _ = canonical(args, FLAGS)
+            return super().parse_args(ctx, said)
+        if args[at] not in _BY_NAME:
+            raise BadRequest(f'unknown command "{args[at]}" for "{PROGRAM}"{_suggestions(args[at])}')
+        return super().parse_args(ctx, [args[at], *args[:at], *args[at + 1 :]])
+
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 -- click's signature
+        """The page that `--help` prints."""
+        from a3s_power.cli.help import root_page  # noqa: PLC0415 -- printed only when asked for
+
+        return root_page()
+
+
+def _root(*, version: bool, **_: object) -> None:
+    context = click.get_current_context()
+    if context.invoked_subcommand:
+        return
+    if version:
+        from a3s_power.cli.version import show_version  # noqa: PLC0415 -- the one place beside __main__
+
+        show_version()
+    else:
+        print(context.get_help())
+
+
+root: Final = Root(
+    PROGRAM,
+    params=list(FLAGS),
+    callback=_root,
+    invoke_without_command=True,
+    context_settings={"help_option_names": list(HELP)},
+)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run a command line and say with which status the process should end; errors are printed here."""
+    try:
+        root.main(list(args), PROGRAM, standalone_mode=False)
+    except PowerError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has left. What is buffered must not be tried again at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    except (KeyboardInterrupt, click.Abort):
+        return 128 + 2
+    return 0
+
+
+def _suggestions(word: str) -> str:
+    near = [
+        entry.name
+        for entry in COMMANDS
+        if entry.name.startswith(word.lower()) or _edits(word.lower(), entry.name) <= _NEAR
+    ]
+    return "\n\nDid you mean this?\n" + "".join(f"\t{name}\n" for name in near) if near else ""
+
+
+def _edits(one: str, other: str) -> int:
+    """The fewest characters to insert, remove or replace that make one word the other."""
+    row = list(range(len(other) + 1))
+    for number, char in enumerate(one, 1):
+        before, row[0] = row[0], number
+        for at, against in enumerate(other, 1):
+            before, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, before + (char != against))
+    return row[-1]

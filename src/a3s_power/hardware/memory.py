@@ -1,0 +1,47 @@
+"""Main memory in total and free: what the machine has, or what its control groups leave of it."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from a3s_power.hardware import cgroups
+
+
+def read(root: Path) -> tuple[int, int]:
+    """Total and free bytes, both 0 where nobody can tell. Free counts what the system can drop at once."""
+    totals, frees = [], []
+    for total, free in (_machine(root), *map(_group, cgroups.folders(root, "memory"))):
+        if total:
+            totals.append(total)
+            frees.append(free)
+    return min(totals, default=0), min(frees, default=0)
+
+
+def _machine(root: Path) -> tuple[int, int]:
+    lines = _numbers(root / "proc/meminfo")
+    if "MemTotal" in lines:
+        return lines["MemTotal"] * 1024, lines.get("MemAvailable", lines.get("MemFree", 0)) * 1024
+    if sys.platform != "win32" and "SC_PHYS_PAGES" in os.sysconf_names:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        # Nobody says how much is free here; half of it is a guess that has done no harm.
+        return total, total // 2
+    return 0, 0
+
+
+def _group(folder: Path) -> tuple[int, int]:
+    """A control group's limit, 0 for none, and what is left of it; cached files count as left."""
+    for limit_file, used_file, cached in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        limit = cgroups.number(folder / limit_file)
+        if limit is not None:
+            used = cgroups.number(folder / used_file) or 0
+            return limit, max(0, min(limit, limit - used + _numbers(folder / "memory.stat").get(cached, 0)))
+    return 0, 0
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """The lines of a file that are a name and a number."""
+    return {name: int(value) for name, value in re.findall(r"^(\w+):?\s+(\d+)", cgroups.text(path), re.MULTILINE)}

@@ -1,0 +1,169 @@
+"""The child's main: reads frames, runs each job in a thread of its own, and answers in frames."""
+
+import importlib
+import os
+import socket
+import sys
+import threading
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Final, NoReturn
+
+from a3s_power import engines
+from a3s_power.core.errors import BadTemplate, EngineFailed, EngineMissing, PowerError
+from a3s_power.core.events import Event
+from a3s_power.core.options import Options
+from a3s_power.engines.engine import Engine, Job
+from a3s_power.runner import frames
+from a3s_power.runner.frames import FrameReader, FromRunner, ToRunner
+from a3s_power.runner.pipeline import Pipeline
+
+ASKED: Final = 0
+PARENT_GONE: Final = 3
+LOAD_FAILED: Final = 4
+
+_READ_BYTES = 1 << 18
+_TEXTS_AT_ONCE = 32
+
+Work = frames.Run | frames.Embed | frames.Tokenize | frames.Detokenize
+
+
+def serve(fd: int, engine: str) -> NoReturn:
+    """Answer the parent at the other end of the socket `fd`, then end the process."""
+    child = Child(socket.socket(fileno=fd), engine)
+    status = child.serve()
+    sys.stderr.flush()
+    # Not a return: letting go of the engine would unload the model, and llama.cpp would wait for the end of stdin.
+    os._exit(status)
+
+
+class Child:
+    """One engine with one model, asked through one socket."""
+
+    def __init__(self, link: socket.socket, engine: str) -> None:
+        self._link = link
+        self._name = engine
+        self._sending = threading.Lock()
+        self._jobs: dict[int, Job] = {}
+        self._engine: Engine
+        self._pipeline: Pipeline
+
+    def serve(self) -> int:
+        """Read until the parent asks to end or is gone; the exit status says which."""
+        for message in self._messages():
+            match message:
+                case frames.Load():
+                    if not self._loads(message):
+                        return LOAD_FAILED
+                case frames.Cancel():
+                    self._cancel(message.job)
+                case frames.Shutdown():
+                    return ASKED
+                case _:
+                    self._start(message)
+        return PARENT_GONE
+
+    def _messages(self) -> Iterator[ToRunner]:
+        reader: FrameReader[ToRunner] = FrameReader(ToRunner)  # type: ignore[arg-type]  # a union is no type to mypy
+        while data := self._link.recv(_READ_BYTES):
+            yield from reader.feed(data)
+
+    def _send(self, message: FromRunner) -> None:
+        frame = frames.encode(message)
+        try:
+            with self._sending:
+                self._link.sendall(frame)
+        except OSError:
+            os._exit(PARENT_GONE)
+
+    def _loads(self, message: frames.Load) -> bool:
+        try:
+            self._engine = _engine(self._name)
+            loaded = self._engine.load(message.files, message.options, self._report)
+            self._pipeline = Pipeline(self._engine, loaded)
+        except PowerError as error:
+            self._send(frames.Failed(0, error.kind, error.message))
+            return False
+        except Exception as error:  # noqa: BLE001 -- the process's edge: the parent must hear of it
+            self._send(frames.Failed(0, "LoadFailed", f"{type(error).__name__}: {error}"))
+            return False
+        self._send(frames.Ready(loaded))
+        if not message.options.embedding:
+            threading.Thread(target=self._pipeline.prompts.warm_up, name="warm-up", daemon=True).start()
+        return True
+
+    def _report(self, fraction: float) -> None:
+        self._send(frames.Loading(fraction))
+
+    def _start(self, work: Work) -> None:
+        job = self._jobs[work.job] = Job("", work.options if isinstance(work, frames.Run) else Options())
+        threading.Thread(target=self._work, args=(work, job), name=f"job-{work.job}", daemon=True).start()
+
+    def _cancel(self, number: int) -> None:
+        job = self._jobs.get(number)
+        if job is not None:
+            job.cancelled = True
+
+    def _work(self, work: Work, job: Job) -> None:
+        try:
+            answer = self._answer(work, job)
+        except PowerError as error:
+            answer = frames.Failed(work.job, error.kind, error.message)
+        except Exception as error:  # noqa: BLE001 -- the thread's edge: the parent must hear of it
+            answer = frames.Failed(work.job, EngineFailed.__name__, f"{type(error).__name__}: {error}")
+        self._end(work.job, answer)
+
+    def _end(self, number: int, answer: FromRunner) -> None:
+        """Say a job's last word: its answer, Failed or Stopped. Only the first one is said."""
+        job = self._jobs.pop(number, None)
+        if job is not None:
+            self._send(frames.Stopped(number) if job.cancelled else answer)
+
+    def _overdue(self, number: int) -> Callable[[], None]:
+        """For a template that does not end: its job fails, and what still runs makes this process unfit."""
+        failed = frames.Failed(number, BadTemplate.__name__, "template takes too long", poisoned=True)
+        return lambda: self._end(number, failed)
+
+    def _answer(self, work: Work, job: Job) -> FromRunner:
+        match work:
+            case frames.Run():
+                say, overdue = self._say(work.job, job), self._overdue(work.job)
+                return frames.Said(work.job, self._pipeline.run(work, job, say, overdue))
+            case frames.Embed():
+                return self._embed(work, job)
+            case frames.Tokenize():
+                return frames.Tokens(work.job, tuple(self._engine.tokenize(work.text)))
+            case frames.Detokenize():
+                return frames.Detokenized(work.job, self._engine.detokenize(work.tokens))
+
+    def _say(self, number: int, job: Job) -> Callable[[Event], None]:
+        send = self._send
+
+        def say(event: Event) -> None:
+            if not job.cancelled:
+                send(frames.Said(number, event))
+
+        return say
+
+    def _embed(self, work: frames.Embed, job: Job) -> FromRunner:
+        """Some texts at a time, since an engine cannot be stopped meanwhile."""
+        floats, tokens, dimensions = array("f"), 0, 0
+        for start in range(0, len(work.texts), _TEXTS_AT_ONCE):
+            if job.cancelled:
+                return frames.Stopped(work.job)
+            texts = work.texts[start : start + _TEXTS_AT_ONCE]
+            vectors = self._engine.embed(texts, truncate=work.truncate, normalize=work.normalize)
+            for row in vectors.rows:
+                floats.extend(row)
+                dimensions = len(row)
+            tokens += vectors.prompt_tokens
+        return frames.Vectors(work.job, dimensions, floats.tobytes(), tokens)
+
+
+def _engine(name: str) -> Engine:
+    module, _, of_class = engines.find(name).target.partition(":")
+    try:
+        engine: Engine = getattr(importlib.import_module(module), of_class)()
+    except ImportError as error:
+        raise EngineMissing(f"engine {name} cannot be imported: {error}") from error
+    return engine

@@ -1,0 +1,340 @@
+"""RunnerProcess: the server's handle on one child — spawn, load, run, stop, and how it died."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from array import array
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, TypeVar
+
+import msgspec
+
+from a3s_power import engines
+from a3s_power.aio import Mailbox
+from a3s_power.core.errors import EngineFailed, LoadFailed, OutOfMemory, PowerError, RunnerDied, revive
+from a3s_power.core.events import Done, Event, Rendered
+from a3s_power.core.model import ModelFiles
+from a3s_power.engines.engine import Loaded, LoadOptions, Vectors
+from a3s_power.runner import frames
+from a3s_power.runner.frames import FromRunner, Run
+from a3s_power.runner.launch import Launched, launch
+from a3s_power.runner.link import Lines, Link
+from a3s_power.runner.progress import fraction
+from a3s_power.runner.runner import Events
+from a3s_power.runner.tail import Tail, how_it_ended
+
+_log = logging.getLogger("a3s_power.runner")
+
+# Ollama's words, which clients look for.
+_UNEXPECTED: Final = (
+    "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error"
+)
+_GENTLE_SECONDS: Final = 2.0
+_LAST_WORDS_SECONDS: Final = 1.0
+
+Answer = TypeVar("Answer", bound=FromRunner)
+Item = Event | FromRunner
+
+
+async def spawn(
+    engine: str, *, environ: Mapping[str, str], scratch: Path | None = None, python: str = sys.executable
+) -> "RunnerProcess":
+    """Start a child for an engine, by its name in the table or as `module:class`.
+
+    `environ` is the environment the child's is made from; `scratch` is where its private folder is made.
+    Call it on the loop of the thread that lives longest: the child dies with that thread.
+
+    Raises:
+        EngineMissing: there is no such engine.
+    """
+    info = engines.find(engine)
+    launched = launch(engine, info, environ, scratch, python)
+    runner = RunnerProcess(launched)
+    try:
+        await runner.connect()
+    except BaseException:
+        runner.kill()
+        raise
+    return runner
+
+
+class RunnerProcess:
+    """A child; see `runner.runner.Runner` for the promises. Made by `spawn`."""
+
+    def __init__(self, launched: Launched) -> None:
+        self._process, self._socket, self._folder = launched
+        self._loop = asyncio.get_running_loop()
+        self._link = Link(self._received, self._link_closed)
+        self._tail = Tail()
+        self._open = {"link", "stdout", "stderr"}
+        self._code: int | None = None
+        self._death: RunnerDied | None = None
+        self._asked = False
+        self._gone = asyncio.Event()
+        self._callbacks: list[Callable[[RunnerDied], None]] = []
+        self._last_job = 0
+        self._boxes: dict[int, Mailbox[Item]] = {}
+        self._left: set[int] = set()
+        self._load_answer: asyncio.Future[Loaded] = self._loop.create_future()
+        self._load_failure: frames.Failed | None = None
+        self._progress: Callable[[float], None] | None = None
+        self.pid: Final = launched.process.pid
+        self.loaded: Loaded | None = None
+        self.last_progress = time.monotonic()
+        self.poisoned = False
+
+    async def connect(self) -> None:
+        """Take over socket and pipes, and wait in a thread for the end of the child."""
+        threading.Thread(target=self._wait, name=f"runner-{self.pid}", daemon=True).start()
+        process, loop = self._process, self._loop
+        await loop.create_unix_connection(lambda: self._link, sock=self._socket)
+        await loop.connect_read_pipe(lambda: Lines(self._wrote, lambda: self._closed("stdout")), process.stdout)
+        await loop.connect_read_pipe(lambda: Lines(self._logged, lambda: self._closed("stderr")), process.stderr)
+
+    @property
+    def busy(self) -> int:
+        """Jobs that the child has not let go of."""
+        return len(self._boxes) + len(self._left)
+
+    @property
+    def draining(self) -> int:
+        """Those of them that nobody waits for any more."""
+        return len(self._left)
+
+    async def load(
+        self, files: ModelFiles, options: LoadOptions, progress: Callable[[float], None] | None = None
+    ) -> Loaded:
+        """Load the model."""
+        self._alive()
+        self._progress = progress
+        self.last_progress = time.monotonic()
+        self._link.send(frames.Load(files, options))
+        return await self._load_answer
+
+    def run(self, request: Run) -> Events:
+        """Generate."""
+        return _Generation(self, request)
+
+    async def embed(self, request: frames.Embed) -> Vectors:
+        """Vectors of texts."""
+        answer = await self._ask(request, frames.Vectors)
+        floats = array("f", answer.floats).tolist()
+        size = answer.dimensions
+        rows = tuple(tuple(floats[at : at + size]) for at in range(0, len(floats), size or 1))
+        return Vectors(rows=rows, prompt_tokens=answer.prompt_tokens)
+
+    async def tokenize(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text."""
+        return (await self._ask(frames.Tokenize(text=text), frames.Tokens)).tokens
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of token ids."""
+        return (await self._ask(frames.Detokenize(tokens=tuple(tokens)), frames.Detokenized)).text
+
+    def on_exit(self, callback: Callable[[RunnerDied], None]) -> None:
+        """Tell when the child ends by itself."""
+        if not self._gone.is_set():
+            self._callbacks.append(callback)
+        elif self._death is not None and not self._asked and self._load_failure is None:
+            callback(self._death)
+
+    async def stop(self) -> None:
+        """End the child and wait until it is gone."""
+        gentle = self.loaded is not None and not self._asked
+        self._asked = True
+        try:
+            if gentle:
+                self._link.send(frames.Shutdown())
+                await self._gone_within(_GENTLE_SECONDS)
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                if not self._gone.is_set():
+                    self._signal(number)
+                    await self._gone_within(_GENTLE_SECONDS)
+            await self._gone.wait()
+        finally:
+            if not self._gone.is_set():
+                self._signal(signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End the child now."""
+        self._asked = True
+        self._signal(signal.SIGKILL)
+
+    def start(self, request: Run | frames.Embed | frames.Tokenize | frames.Detokenize) -> tuple[int, Mailbox[Item]]:
+        """Hand a job to the child: its number, and where its answers arrive. Raises RunnerDied."""
+        self._alive()
+        self._last_job += 1
+        box = self._boxes[self._last_job] = Mailbox[Item]()
+        self._link.send(msgspec.structs.replace(request, job=self._last_job))
+        return self._last_job, box
+
+    def leave(self, job: int) -> None:
+        """Nobody waits for this job any more; one that has ended is forgotten already."""
+        if self._boxes.pop(job, None) is not None:
+            self._left.add(job)
+            self._link.send(frames.Cancel(job))
+
+    async def _ask(self, request: frames.Embed | frames.Tokenize | frames.Detokenize, kind: type[Answer]) -> Answer:
+        job, box = self.start(request)
+        try:
+            answer = await anext(box)
+        finally:
+            self.leave(job)
+        if not isinstance(answer, kind):
+            raise EngineFailed(f"the child answered {type(answer).__name__} to {type(request).__name__}")
+        return answer
+
+    def _alive(self) -> None:
+        if self._death is not None:
+            raise RunnerDied(self._death.message)
+
+    # What the child says.
+
+    def _received(self, message: FromRunner) -> None:
+        match message:
+            case frames.Said(job, event):
+                box = self._boxes.get(job)
+                if box is not None:
+                    box.put(event)
+                if isinstance(event, Done | Rendered):
+                    self._let_go(job)
+            case frames.Vectors() | frames.Tokens() | frames.Detokenized():
+                if (box := self._boxes.get(message.job)) is not None:
+                    box.put(message)
+                self._let_go(message.job)
+            case frames.Stopped(job):
+                self._let_go(job)
+            case frames.Failed(0):
+                self._load_failure = message
+            case frames.Failed(job, kind, text, poisoned):
+                self.poisoned |= poisoned
+                self._let_go(job, revive(kind, text))
+            case frames.Loading():
+                self._went_on(message.fraction)
+            case frames.Ready():
+                self._ready(message.loaded)
+
+    def _let_go(self, job: int, error: PowerError | None = None) -> None:
+        self._left.discard(job)
+        box = self._boxes.pop(job, None)
+        if box is not None:
+            box.close(error)
+
+    def _ready(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self._tail.forget()
+        if not self._load_answer.done():
+            self._load_answer.set_result(loaded)
+
+    def _went_on(self, done: float) -> None:
+        self.last_progress = time.monotonic()
+        if self._progress is not None and self.loaded is None:
+            self._progress(done)
+
+    def _wrote(self, line: str) -> None:
+        done = fraction(line)
+        if done is not None:
+            self._went_on(done)
+        elif line.strip():
+            _log.debug("pid=%d %s", self.pid, line)
+
+    def _logged(self, line: str) -> None:
+        level = logging.WARNING if self._tail.add(line) else logging.INFO
+        _log.log(level, "pid=%d %s", self.pid, line)
+
+    # How it ends: exit status, closed socket and closed pipes come in any order, and the last of them tells.
+
+    def _wait(self) -> None:
+        code = self._process.wait()
+        # The loop may have been closed before its children.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._exited, code)
+
+    def _exited(self, code: int) -> None:
+        self._code = code
+        self._loop.call_later(_LAST_WORDS_SECONDS, self._end)
+        self._closed("")
+
+    def _link_closed(self, error: Exception | None) -> None:
+        if error is not None:
+            self._tail.add(str(error))
+        # A child that cannot be talked to any more is of no use.
+        self._signal(signal.SIGKILL) if error is not None else None
+        self._closed("link")
+
+    def _closed(self, what: str) -> None:
+        self._open.discard(what)
+        if not self._open and self._code is not None:
+            self._end()
+
+    def _end(self) -> None:
+        if self._gone.is_set():
+            return
+        death = self._death = RunnerDied(self._why())
+        if not self._load_answer.done():
+            self._load_answer.set_exception(self._load_error())
+            self._load_answer.exception()
+        for box in self._boxes.values():
+            box.close(RunnerDied(death.message))
+        self._boxes.clear()
+        self._left.clear()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._gone.set()
+        if not self._asked and self._load_failure is None:
+            _log.error("pid=%d %s", self.pid, death.message)
+            for callback in self._callbacks:
+                callback(death)
+
+    def _why(self) -> str:
+        if self._asked:
+            return "model runner was stopped"
+        ended = how_it_ended(0 if self._code is None else self._code)
+        reasons = ": ".join(filter(None, (ended, self._tail.death_reason)))
+        return f"{_UNEXPECTED}: {reasons}"
+
+    def _load_error(self) -> PowerError:
+        failure = self._load_failure
+        if failure is None:
+            return RunnerDied(self._death.message if self._death else "")
+        message = ": ".join(filter(None, (failure.message, self._tail.load_reason)))
+        if failure.kind == LoadFailed.__name__ and self._tail.out_of_memory:
+            return OutOfMemory(message)
+        return revive(failure.kind, message)
+
+    async def _gone_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), seconds)
+
+    def _signal(self, number: int) -> None:
+        if self._code is None:
+            # The whole session: an engine may have children of its own.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+
+class _Generation:
+    """A job from entering to leaving."""
+
+    def __init__(self, runner: RunnerProcess, request: Run) -> None:
+        self._runner = runner
+        self._request = request
+        self._job = 0
+
+    async def __aenter__(self) -> AsyncIterator[Event]:
+        self._job, box = self._runner.start(self._request)
+        return box  # type: ignore[return-value]  # of a Run, the child says nothing but events
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._runner.leave(self._job)

@@ -1,0 +1,277 @@
+"""Scheduler: the owner of core and children. It tells the core what happens and carries out what the core decides."""
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import anyio
+import anyio.abc
+
+from a3s_power.aio import in_thread, task_group
+from a3s_power.core.digests import Digest
+from a3s_power.core.errors import EngineFailed, LoadFailed, LoadStalled, PowerError, revive
+from a3s_power.core.model import Resident
+from a3s_power.engines.engine import Loaded, LoadOptions
+from a3s_power.hardware.machine import Machine
+from a3s_power.log import get_logger
+from a3s_power.runner.runner import Runner, Spawn
+from a3s_power.scheduler import placement
+from a3s_power.scheduler.core import Command, Core, Grant, Load, Reject, Unload
+from a3s_power.scheduler.need import Ask, Need
+from a3s_power.scheduler.settings import Settings
+from a3s_power.scheduler.speeds import Speeds
+
+log = get_logger(__name__)
+
+
+class Lease(NamedTuple):
+    """A slot of a loaded model: its runner, how it was loaded, what became of that, and the wait in nanoseconds."""
+
+    runner: Runner
+    options: LoadOptions
+    loaded: Loaded
+    load_ns: int
+
+
+class _Waiter(NamedTuple):
+    """Somebody in `acquire`: where the answer goes, and since when it is waited for."""
+
+    answer: asyncio.Future[Lease]
+    since: int
+
+
+class _Child:
+    """One instance as it lives here: cancelling `scope` ends it, `serving` is what a lease of it holds."""
+
+    def __init__(self, instance: int, ask: Ask) -> None:
+        self.instance = instance
+        self.ask = ask
+        self.scope = anyio.CancelScope()
+        self.runner: Runner | None = None
+        self.serving: tuple[Runner, LoadOptions, Loaded] | None = None
+
+    def __str__(self) -> str:
+        return str(self.ask.need.model.name)
+
+
+class Scheduler:
+    """Slots of models, loaded when they are asked for. Open it with `async with`; leaving stops every child.
+
+    Everything here runs on one event loop, and every decision is the core's: a method tells it what happened and
+    carries out the answer before anything else can happen.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        spawn: Spawn,
+        *,
+        look: Callable[[], Machine] = Machine.look,
+        speeds: Speeds | None = None,
+    ) -> None:
+        self._settings = settings
+        self._spawn = spawn
+        self._look = look
+        self._speeds = Speeds() if speeds is None else speeds
+        self._machine = look()
+        self._core = Core(settings.limits(placement.usable_bytes(self._machine)))
+        self._tickets = itertools.count(1)
+        self._waiters: dict[int, _Waiter] = {}
+        self._children: dict[int, _Child] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._exits = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._clock = asyncio.get_running_loop().time
+        self._tasks = await self._exits.enter_async_context(task_group())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._do(self._core.close(self._clock()))
+        # The children end side by side; the group waits for all of them.
+        await self._exits.__aexit__(kind, error, trace)
+        self._speeds.save()
+
+    @asynccontextmanager
+    async def acquire(self, need: Need) -> AsyncIterator[Lease]:
+        """A slot of the model, for as long as this is open. Leaving it always gives the slot back.
+
+        Raises:
+            QueueFull: too many wait already.
+            OutOfMemory: the model does not fit into this machine.
+            LoadFailed: the model could not be loaded; so do all errors of `Runner.load`.
+        """
+        claim = placement.claim(need, self._settings, self._machine, self._speeds.rate(need.model.weights))
+        ticket = next(self._tickets)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), time.perf_counter_ns())
+        self._waiters[ticket] = waiter
+        lease: Lease | None = None
+        try:
+            self._do(self._core.requested(Ask(ticket=ticket, need=need, claim=claim), self._clock()))
+            lease = await waiter.answer
+            yield lease
+        finally:
+            del self._waiters[ticket]
+            self._leave(ticket, lease)
+
+    def unload(self, weights: Digest) -> None:
+        """Take a model out of memory as soon as nobody uses it, under all its names."""
+        self._do(self._core.expire(weights, self._clock()))
+
+    def resident(self) -> list[Resident]:
+        """The models in memory, the one that stays longest first."""
+        now = datetime.now(UTC).astimezone()
+        stays = self._core.residents(self._clock())
+        return [one for instance, seconds in stays for one in _resident(self._children[instance], seconds, now)]
+
+    def measured(self, weights: Digest, tokens: int, seconds: float) -> None:
+        """So many newly evaluated prompt tokens of this model took so long: its next load goes by that."""
+        self._speeds.measured(weights, tokens, seconds)
+
+    def _leave(self, ticket: int, lease: Lease | None) -> None:
+        """Give a slot back, or a place in the queue; a child that is no good any more gets no more asks."""
+        if lease is not None and lease.runner.poisoned:
+            for child in self._children.values():
+                if child.runner is lease.runner:
+                    self._do(self._core.retire(child.instance, self._clock()))
+        self._do(self._core.left(ticket, self._clock()))
+
+    def _do(self, commands: list[Command]) -> None:
+        """Carry out what the core decided. Nothing in here waits, and nothing tells the core anything."""
+        for command in commands:
+            match command:
+                case Grant(ticket, instance):
+                    self._grant(self._waiters[ticket], self._children[instance])
+                case Reject(ticket, error):
+                    self._reject(self._waiters[ticket], error)
+                case Load(instance, ask):
+                    child = self._children[instance] = _Child(instance, ask)
+                    self._tasks.start_soon(self._live, child)
+                case Unload(instance):
+                    self._children[instance].scope.cancel()
+        self._set_alarm()
+
+    def _grant(self, waiter: _Waiter, child: _Child) -> None:
+        # One that was cancelled a moment ago is on its way to `left`, which gives the slot back.
+        if not waiter.answer.done() and child.serving is not None:
+            runner, options, loaded = child.serving
+            waiter.answer.set_result(Lease(runner, options, loaded, time.perf_counter_ns() - waiter.since))
+
+    def _reject(self, waiter: _Waiter, error: PowerError) -> None:
+        if not waiter.answer.done():
+            # Each gets an error of its own: one that is raised in many places grows a traceback of all of them.
+            waiter.answer.set_exception(revive(error.kind, error.message))
+            # Whoever waited may be cancelled before reading it, and that is nobody's mistake.
+            waiter.answer.exception()
+
+    def _set_alarm(self) -> None:
+        """Be called when time changes something."""
+        deadline = self._core.deadline
+        if self._alarm is not None:
+            if self._alarm.when() == deadline:
+                return
+            self._alarm.cancel()
+        later = deadline < math.inf
+        self._alarm = asyncio.get_running_loop().call_at(deadline, self._ring, deadline) if later else None
+
+    def _ring(self, deadline: float) -> None:
+        self._alarm = None
+        # The loop may call a moment early, by the resolution of its clock.
+        self._do(self._core.passed(max(deadline, self._clock())))
+
+    async def _live(self, child: _Child) -> None:
+        """The whole life of a child: it is loaded, it serves, it ends."""
+        failure: PowerError | None = None
+        try:
+            with child.scope:
+                try:
+                    await self._load(child)
+                except PowerError as error:
+                    failure = error
+                except Exception:
+                    # One model's life ends here: whatever is wrong with it, all the others go on.
+                    log.exception("load of a model met a bug", model=child)
+                    failure = EngineFailed("internal error while loading the model, see the server's log")
+                else:
+                    await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._end(child)
+            if failure is None:
+                self._do(self._core.gone(child.instance, self._clock()))
+            else:
+                log.error("model could not be loaded", model=child, error=failure)
+                self._do(self._core.load_failed(child.instance, failure, self._clock()))
+            del self._children[child.instance]
+
+    async def _load(self, child: _Child) -> None:
+        """Start a child, load the model and tell the core. Raises what `Spawn` and `Runner.load` raise."""
+        need, claim, began = child.ask.need, child.ask.claim, time.perf_counter()
+        machine = await in_thread(self._look)
+        options = placement.plan(need, claim, machine, self._settings, self._core.instances)
+        if claim.asked_context > options.context_length:
+            lowered = {"asked": claim.asked_context, "context": options.context_length}
+            log.warning("memory holds less context than asked for", model=child, **lowered)
+        runner = child.runner = await self._spawned(need.engine)
+        loaded = await self._watched(child, runner, options)
+        child.serving = (runner, options, loaded)
+        log.info("model loaded", model=child, pid=runner.pid, seconds=time.perf_counter() - began)
+        self._do(self._core.loaded(child.instance, max(1, loaded.parallel), self._clock()))
+        runner.on_exit(lambda _death: self._died(child))
+
+    async def _spawned(self, engine: str) -> Runner:  # type: ignore[return]  # a shield swallows nothing
+        try:
+            # A child must not be lost between its start and our hands.
+            with anyio.CancelScope(shield=True):
+                return await self._spawn(engine)
+        except OSError as error:
+            raise LoadFailed(f"error starting llama-server: {error}") from error
+
+    async def _watched(self, child: _Child, runner: Runner, options: LoadOptions) -> Loaded:
+        """The load, given up when it makes no progress for too long."""
+        patience = self._settings.load_timeout if self._settings.load_timeout > 0 else math.inf
+        last = 0.0
+        with anyio.move_on_after(patience) as watch:
+
+            def progressed(fraction: float) -> None:
+                nonlocal last
+                if fraction != last:
+                    last, watch.deadline = fraction, anyio.current_time() + patience
+
+            return await runner.load(child.ask.need.model.files, options, progressed)
+        raise LoadStalled(f"timed out waiting for llama-server to start - no progress for {patience:g}s at {last:.0%}")
+
+    def _died(self, child: _Child) -> None:
+        """It ended by itself. The core hears it at once, so that nobody is given a slot of it any more."""
+        log.warning("model left memory: its child died", model=child)
+        self._do(self._core.gone(child.instance, self._clock()))
+        child.scope.cancel()
+
+    async def _end(self, child: _Child) -> None:
+        """Stop the child, at once when it is not even loaded, and keep what was learnt of its speed."""
+        if child.runner is not None:
+            if child.serving is None:
+                child.runner.kill()
+            await child.runner.stop()
+            log.info("model left memory", model=child)
+        await in_thread(self._speeds.save)
+
+
+def _resident(child: _Child, stays: float, now: datetime) -> Iterator[Resident]:
+    if child.serving is not None:
+        _, options, loaded = child.serving
+        yield Resident(
+            model=child.ask.need.model,
+            memory_bytes=loaded.memory_bytes or child.ask.claim.memory_bytes,
+            gpu_bytes=loaded.gpu_bytes,
+            context_length=min(options.context_length, loaded.context_length),
+            expires=None if stays == math.inf else now + timedelta(seconds=stays),
+        )

@@ -1,0 +1,110 @@
+"""Need, Claim and Ask: what a request wants of a model, and whether a loaded one serves it."""
+
+from typing import Final
+
+import msgspec
+
+from a3s_power.core.digests import Digest
+from a3s_power.core.model import Model
+from a3s_power.core.options import LOAD, Options
+from a3s_power.engines.engine import LoadOptions
+
+
+class RunnerKey(msgspec.Struct, frozen=True):
+    """What a runner is shared under: two names with the same weights are one key; embeddings have their own child."""
+
+    weights: Digest
+    embedding: bool = False
+
+
+class Need(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as one request needs it.
+
+    `options` is what Modelfile and request say, merged; only the options that belong to a load are looked at, and
+    `None` is automatic. `keep_alive` is the request's own, in seconds, `None` when it says nothing. `shift` lets a full
+    context drop its oldest half.
+    """
+
+    model: Model
+    engine: str = "llamacpp"
+    options: Options = Options()
+    embedding: bool = False
+    shift: bool = True
+    keep_alive: float | None = None
+
+    @property
+    def key(self) -> RunnerKey:
+        """Under which a runner for it is found."""
+        return RunnerKey(self.model.weights, self.embedding)
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What a need comes to on this machine: how it would be loaded, and the main memory that takes.
+
+    `options` lacks what only the moment of the load decides: threads and the prompt cache. `asked_context` is larger
+    than its context where memory could not hold what was asked for.
+    """
+
+    options: LoadOptions
+    asked_context: int
+    memory_bytes: int
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One request at the scheduler: its ticket, what it needs, and what that comes to."""
+
+    ticket: int
+    need: Need
+    claim: Claim
+
+
+_COUNTS: Final = frozenset({"num_thread", "num_thread_batch"})
+_DRAFT_TOKENS: Final = 4
+"""What a separate draft model says at a time when nobody asks for a number."""
+
+
+def difference(loaded: Ask, asked: Ask) -> str | None:
+    """Why a model loaded for `loaded` cannot serve `asked`: the first thing that differs, or `None` when it can.
+
+    The rules are Ollama's. Other adapters or projectors of the same weights are a reload and not a second runner, as
+    there; so is another engine. Both asks have the same key.
+    """
+    had, wants = loaded.need, asked.need
+    if had is wants:
+        return None
+    if had.engine != wants.engine:
+        return "engine"
+    if had.model.files is not wants.model.files and _extras(had) != _extras(wants):
+        return "files"
+    if had.shift != wants.shift and not wants.embedding:
+        return "shift"
+    return next((name for name in LOAD if _differs(name, loaded, asked)), None)
+
+
+def _extras(need: Need) -> tuple[object, ...]:
+    """The files beside the weights: those are the same by digest, wherever they lie."""
+    files = need.model.files
+    return (files.projectors, files.adapters, files.draft)
+
+
+def _differs(name: str, loaded: Ask, asked: Ask) -> bool:
+    had, wants = getattr(loaded.need.options, name), getattr(asked.need.options, name)
+    match name:
+        case "num_ctx" | "num_batch":
+            # Automatic against automatic is the same whatever came of it; all else is compared as it came out.
+            automatic = had is None and wants is None
+            field = "context_length" if name == "num_ctx" else "batch"
+            return not automatic and bool(getattr(loaded.claim.options, field) != getattr(asked.claim.options, field))
+        case "num_gpu":
+            return wants is not None and wants >= 0 and had != wants
+        case "draft_num_predict":
+            return _draft(loaded.need) != _draft(asked.need)
+        case _ if name in _COUNTS:
+            return (had or 0) != (wants or 0)
+        case _:
+            return bool(had != wants)
+
+
+def _draft(need: Need) -> int:
+    said = need.options.draft_num_predict
+    return said if said is not None else _DRAFT_TOKENS if need.model.files.draft else 0

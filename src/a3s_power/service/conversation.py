@@ -1,0 +1,126 @@
+"""From a request to what the model's child shall run: checks in Ollama's order, and the whole conversation. Pure."""
+
+from a3s_power.core.errors import BadFormat, BadRequest, NotCapable
+from a3s_power.core.messages import Message
+from a3s_power.core.model import Model
+from a3s_power.core.options import DEFAULTS, Options
+from a3s_power.core.requests import Chat, Embed, Generate
+from a3s_power.runner.frames import Run
+
+
+def wants_unload(request: Chat | Generate) -> bool:
+    """Whether the request only says that the model may leave memory."""
+    return request.keep_alive == 0 and wants_load(request)
+
+
+def wants_load(request: Chat | Generate) -> bool:
+    """Whether the request has nothing to answer, so that it only brings the model into memory."""
+    return not request.messages if isinstance(request, Chat) else not request.prompt
+
+
+def check_chat(request: Chat, model: Model) -> None:
+    """Raise what keeps this model from this chat, the first reason in Ollama's order."""
+    model.require("completion", f'"{request.shown}" does not support chat')
+    if request.tools:
+        model.require("tools", f"{model.name.full} does not support tools")
+    _check_thinking(request, model)
+
+
+def check_generate(request: Generate, model: Model) -> None:
+    """Raise what keeps this model from this prompt, the first reason in Ollama's order."""
+    if request.raw and (request.template or request.system or request.context):
+        raise BadRequest("raw mode does not support template, system, or context")
+    _check_thinking(request, model)
+    model.require("completion", f'"{request.shown}" does not support generate')
+    if request.suffix:
+        model.require("insert", f"{model.name.full} does not support insert")
+
+
+def _check_thinking(request: Chat | Generate, model: Model) -> None:
+    if request.think:
+        model.require("thinking", f'"{request.shown}" does not support thinking')
+
+
+def check_content(request: Chat | Generate, model: Model) -> None:
+    """Raise for what is asked of the answer, or given beside the text, that would otherwise be dropped in silence."""
+    if request.bad_format:
+        raise BadFormat(request.bad_format)
+    if request.format is not None:
+        raise BadRequest("structured output (format) cannot be enforced by this version, so it is refused")
+    images = any(message.images for message in request.messages) if isinstance(request, Chat) else request.images
+    if images and not model.can("vision") and not model.can("audio"):
+        raise NotCapable(f'"{request.shown}" does not support images')
+    if images:
+        raise BadRequest(f'"{request.shown}" takes images, but this version does not support them yet')
+
+
+def request_options(request: Chat | Generate | Embed, model: Model) -> Options:
+    """Every option of a request, each with a value or automatic: defaults, then the model's, then the request's.
+
+    Raises:
+        InvalidOption: the request's or the model's own options are of a wrong type.
+    """
+    return Options.merged(DEFAULTS, model.asked.checked(), request.asked.checked())
+
+
+def chat_run(request: Chat, model: Model, options: Options, *, template: str) -> Run:
+    """What the child runs for a chat. `template` is the Go template in use, empty for the model's own Jinja."""
+    return Run(
+        messages=conversation(request.messages, model),
+        tools=request.tools,
+        template=template,
+        think=request.think,
+        options=options,
+        truncate=request.truncate,
+        shift=shifts(request, model),
+        top_logprobs=request.top_logprobs,
+        render_only=request.render_only,
+        clean_thinking=_forgets_thinking(model),
+    )
+
+
+def generate_run(request: Generate, model: Model, options: Options, *, template: str) -> Run:
+    """What the child runs for a prompt: the text itself when raw, a short conversation otherwise."""
+    direct = bool(request.template or request.suffix) and not request.raw
+    return Run(
+        text=request.prompt if request.raw else None,
+        messages=() if request.raw else _prompt_messages(request, model),
+        template=request.template or template,
+        suffix="" if request.raw else request.suffix,
+        direct=direct,
+        think=request.think,
+        context=request.context or (),
+        want_context=not request.raw,
+        options=options,
+        truncate=request.truncate,
+        shift=shifts(request, model),
+        top_logprobs=request.top_logprobs,
+        render_only=request.render_only,
+        clean_thinking=_forgets_thinking(model),
+        parse_tools=False,
+    )
+
+
+def conversation(messages: tuple[Message, ...], model: Model) -> tuple[Message, ...]:
+    """The model's system message, unless the request begins with its own, the model's history, the request."""
+    own_system = messages[:1] and messages[0].role == "system"
+    system = (Message(role="system", content=model.system),) if model.system and not own_system else ()
+    return (*system, *model.messages, *messages)
+
+
+def _prompt_messages(request: Generate, model: Model) -> tuple[Message, ...]:
+    """A context carries the history already, so the model's own is then left out."""
+    text = request.system or model.system
+    system = (Message(role="system", content=text),) if text else ()
+    history = model.messages if request.context is None else ()
+    return (*system, *history, Message(role="user", content=request.prompt))
+
+
+def shifts(request: Chat | Generate, model: Model) -> bool:
+    """Whether a full context drops its oldest half and goes on; DeepSeek's second family cannot."""
+    return request.shift if request.shift is not None else model.config.model_family != "deepseek2"
+
+
+def _forgets_thinking(model: Model) -> bool:
+    """Families whose earlier answers are given back without what they thought."""
+    return model.config.model_family == "qwen3" or model.name.model == "deepseek-r1"

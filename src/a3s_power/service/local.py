@@ -1,0 +1,55 @@
+"""One machine's service, wired together: store, scheduler and children behind the ports of `service.ports`."""
+
+import functools
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from a3s_power.aio import in_thread
+from a3s_power.runner.process import spawn
+from a3s_power.scheduler.loop import Scheduler
+from a3s_power.scheduler.settings import Settings
+from a3s_power.scheduler.speeds import Speeds
+from a3s_power.service.create import LocalTransfers
+from a3s_power.service.inference import LocalInference
+from a3s_power.service.library import LocalBlobs, LocalLibrary
+from a3s_power.service.ports import Service
+from a3s_power.service.status import LocalStatus
+from a3s_power.store import Store
+
+
+class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What this machine's service goes by.
+
+    `models` is the models folder; `speeds` the file of measured prompt speeds, `None` to forget them; `scratch` where
+    children have their private folders, `None` for the system's place. `environ` is what children's environments are
+    made from. `prefer_go` is the operator's word on Go templates, `None` for none. `engine` is a name of the table.
+    """
+
+    models: Path
+    speeds: Path | None = None
+    scratch: Path | None = None
+    environ: Mapping[str, str] = {}
+    noprune: bool = False
+    prefer_go: bool | None = None
+    engine: str = "llamacpp"
+    scheduler: Settings = Settings()
+
+
+@asynccontextmanager
+async def open_local(settings: LocalSettings) -> AsyncIterator[Service]:
+    """The service of this machine; leaving it ends every child. Open it on the thread that lives longest."""
+    store = Store(settings.models, keep_unused=settings.noprune, prefer_go=settings.prefer_go)
+    await in_thread(store.start, time.time())
+    start = functools.partial(spawn, environ=settings.environ, scratch=settings.scratch)
+    async with Scheduler(settings.scheduler, start, speeds=Speeds(settings.speeds)) as scheduler:
+        yield Service(
+            inference=LocalInference(store, scheduler, engine=settings.engine, prefer_go=settings.prefer_go),
+            library=LocalLibrary(store),
+            blobs=LocalBlobs(store),
+            transfers=LocalTransfers(store),
+            status=LocalStatus(scheduler),
+        )

@@ -1,0 +1,121 @@
+"""Stand-ins for the service's ports, each declared as the port it stands for: what they say is a script."""
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from a3s_power.api.app import build
+from a3s_power.api.endpoint import ApiSettings
+from a3s_power.core.errors import PowerError
+from a3s_power.core.events import Event
+from a3s_power.core.model import Resident
+from a3s_power.core.requests import Chat, Create, Embed, Embeddings, Generate
+from a3s_power.service.library import LocalBlobs, LocalLibrary
+from a3s_power.service.ports import Inference, Service, Status, Transfers
+from a3s_power.store import Store
+
+
+
+class FakeInference:
+    """Says its script to every request: events one by one, and raises what is an error. Keeps what it was asked."""
+
+    def __init__(self, *script: Event | Exception, vectors: Embeddings | PowerError | None = None) -> None:
+        self.script = script
+        self.vectors = vectors
+        self.asked: list[Chat | Generate | Embed] = []
+        self.left = 0
+
+    @asynccontextmanager
+    async def chat(self, request: Chat) -> AsyncIterator[AsyncIterator[Event]]:
+        """The script."""
+        self.asked.append(request)
+        try:
+            yield _played(self.script)
+        finally:
+            self.left += 1
+
+    @asynccontextmanager
+    async def generate(self, request: Generate) -> AsyncIterator[AsyncIterator[Event]]:
+        """The script."""
+        self.asked.append(request)
+        try:
+            yield _played(self.script)
+        finally:
+            self.left += 1
+
+    async def embed(self, request: Embed) -> Embeddings:
+        """The vectors it was made with, or that error."""
+        self.asked.append(request)
+        if isinstance(self.vectors, PowerError):
+            raise self.vectors
+        return self.vectors or Embeddings(vectors=())
+
+
+class FakeTransfers:
+    """Says its script to every create."""
+
+    def __init__(self, *script: Event | Exception) -> None:
+        self.script = script
+        self.asked: list[Create] = []
+
+    @asynccontextmanager
+    async def create(self, request: Create) -> AsyncIterator[AsyncIterator[Event]]:
+        """The script."""
+        self.asked.append(request)
+        yield _played(self.script)
+
+
+class FakeStatus:
+    """A machine with these models in memory."""
+
+    def __init__(self, *residents: Resident) -> None:
+        self.residents = list(residents)
+
+    def loaded(self) -> list[Resident]:
+        """Those it was made with."""
+        return self.residents
+
+    def uptime_seconds(self) -> float:
+        """A minute and a half."""
+        return 90.5
+
+
+async def _played(script: Iterable[Event | Exception]) -> AsyncIterator[Event]:
+    for each in script:
+        if isinstance(each, Exception):
+            raise each
+        yield each
+
+
+def service(
+    folder: Path,
+    inference: Inference | None = None,
+    *,
+    transfers: Transfers | None = None,
+    status: Status | None = None,
+) -> Service:
+    """A service over a real store in `folder`; what needs a model is played."""
+    store = Store(folder)
+    return Service(
+        inference=inference or FakeInference(),
+        library=LocalLibrary(store),
+        blobs=LocalBlobs(store),
+        transfers=transfers or FakeTransfers(),
+        status=status or FakeStatus(),
+    )
+
+
+def client(folder: Path, played: Service | None = None, **settings: Any) -> TestClient:
+    """A client of the application over a service; without one, over an empty store and a model that says nothing."""
+    app = build(played or service(folder), ApiSettings(**settings))
+    return TestClient(app, base_url="http://localhost:11434", follow_redirects=False)
+
+
+def lines(text: str) -> list[Any]:
+    """The objects of a stream of lines; every line must be ended."""
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]

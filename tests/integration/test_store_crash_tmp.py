@@ -1,0 +1,145 @@
+"""The store under SIGKILL: wherever it strikes, what is listed is whole, and the next start clears the rest."""
+
+import hashlib
+import multiprocessing
+import random
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from a3s_power.core.digests import Digest
+from a3s_power.core.names import ModelName
+from a3s_power.store import Store
+from a3s_power.store.layout import Layout
+from a3s_power.store.manifests import Manifests
+from tests.churn import LATER, churn, live, make
+from tests.stores import files_below, named
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+
+_ROUNDS: Final = 40
+_LONGEST_LIFE_SECONDS: Final = 0.06
+
+# Forked from a process of one thread that has everything imported: a child lives within milliseconds.
+_CHILDREN: Final = multiprocessing.get_context("forkserver")
+_CHILDREN.set_forkserver_preload(["__main__", "tests.churn"])
+
+
+def _child(work: Callable[..., None], *arguments: object) -> BaseProcess:
+    process = _CHILDREN.Process(target=work, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def _churning(root: Path, seed: int, *, cleans: bool) -> BaseProcess:
+    """A child that has begun to change the store."""
+    alive = _CHILDREN.Event()
+    process = _child(partial(churn, cleans=cleans), str(root), seed, alive)
+    assert alive.wait(30)
+    return process
+
+
+def _killed(process: BaseProcess) -> None:
+    process.kill()
+    process.join(10)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def check_whole(root: Path) -> set[str]:
+    """What holds at any time: every manifest can be read, its blobs are there, and digests do not lie."""
+    scan = Manifests(Layout(root)).scan()
+    assert (scan.corrupt, scan.whole) == ([], True)
+    for path in (root / "blobs").glob(f"sha256-{'?' * 64}"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name.removeprefix("sha256-")
+    for stored in scan.stored:
+        for layer in (stored.manifest.config, *stored.manifest.layers):
+            assert (root / "blobs" / layer.blob.file_name).stat().st_size == layer.size
+    return {stored.name.short for stored in scan.stored}
+
+
+def check_clean(root: Path) -> None:
+    """What holds after a start two hours later: the same models, and no other file than theirs."""
+    before = check_whole(root)
+    store = Store(root)
+    store.start(time.time() + LATER)
+    assert check_whole(root) == before
+    stored = store.manifests.scan().stored
+    manifests = {f"manifests/{'/'.join(one.name.parts)}" for one in stored}
+    blobs = {f"blobs/{blob.file_name}" for one in stored for blob in one.manifest.blobs}
+    assert files_below(root) == manifests | blobs
+    assert not [path for path in (root / "manifests").rglob("*") if path.is_dir() and not any(path.iterdir())]
+
+
+def _states(store: Store) -> dict[str, str]:
+    return {listing.name.short: listing.config.model_type for listing in store.models.list()}
+
+
+# All that can be seen from outside while a child goes through `live`.
+_LIFE: Final = [
+    {},
+    {"m:latest": "one"},
+    {"m:latest": "two"},
+    {"m:latest": "two", "n:latest": "three"},
+    {"m:latest": "two", "n:latest": "three", "Copies/Of:m": "two"},
+    {"m:latest": "two", "n:latest": "three", "Copies/Of:m": "two", "power-tiny:latest": "2.75M"},
+    {"n:latest": "three", "Copies/Of:m": "two", "power-tiny:latest": "2.75M"},
+    {"n:latest": "three", "Copies/Of:m": "three", "power-tiny:latest": "2.75M"},
+    {"Copies/Of:m": "three", "power-tiny:latest": "2.75M"},
+]
+
+
+@pytest.mark.slow
+def test_a_child_killed_at_any_step_leaves_one_of_the_states_between_steps(tmp_path: Path) -> None:
+    fatal, seen, finished = 0, 0, False
+    while not finished:
+        fatal += 1
+        root = tmp_path / str(fatal)
+        process = _child(live, str(root), fatal)
+        process.join(30)
+        assert process.exitcode in (0, -signal.SIGKILL)
+        finished = process.exitcode == 0
+        state = _LIFE.index(_states(Store(root)))
+        assert state >= seen, "a later death shows a later state"
+        seen = state
+        check_clean(root)
+    assert seen == len(_LIFE) - 1
+    print('STEPS',fatal);assert fatal > 100
+
+
+@pytest.mark.slow
+def test_two_children_killed_at_random_leave_whole_models_behind(tmp_path: Path) -> None:
+    chance, root = random.Random(1), tmp_path / "models"
+    listed = 0
+    for _ in range(_ROUNDS):
+        children = [_churning(root, chance.randrange(2**32), cleans=True) for _ in range(2)]
+        first, second = chance.sample(children, 2)
+        first.join(chance.uniform(0, _LONGEST_LIFE_SECONDS))
+        _killed(first)
+        second.join(chance.uniform(0, _LONGEST_LIFE_SECONDS))
+        _killed(second)
+        listed += len(check_whole(root))
+    print('LISTED', listed); assert listed > _ROUNDS
+    check_clean(root)
+
+
+def test_a_killed_child_leaves_the_lock_to_others(tmp_path: Path) -> None:
+    chance, root = random.Random(7), tmp_path / "models"
+    survivor = _churning(root, 1, cleans=False)
+    store = Store(root)
+    for turn in range(10):
+        victim = _churning(root, chance.randrange(2**32), cleans=False)
+        victim.join(chance.uniform(0, _LONGEST_LIFE_SECONDS))
+        _killed(victim)
+        make(store, f"mine:{turn}", "kept", iter((b"weights", b"%d" % turn)))
+        assert store.blobs.has(Digest.of(b"weights%d" % turn))
+        store.delete(named(f"mine:{turn}"))
+        assert store.manifests.find(ModelName.parse(f"mine:{turn}")) is None
+    assert survivor.is_alive()
+    _killed(survivor)
+    check_clean(root)

@@ -1,0 +1,68 @@
+"""Real children for tests: spawned, loaded, and gone when the test ends."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from a3s_power.core.events import Done, Event, Text
+from a3s_power.core.model import ModelFiles
+from a3s_power.core.options import DEFAULTS, Options
+from a3s_power.engines.engine import LoadOptions
+from a3s_power.runner.frames import Run
+from a3s_power.runner.process import RunnerProcess, spawn
+from tests.shared import BUILTIN_MODEL, REPOSITORY
+
+DEADLINE = 30.0
+
+
+@asynccontextmanager
+async def spawned(engine: str, scratch: Path) -> AsyncIterator[RunnerProcess]:
+    """A child that has loaded nothing yet. Test engines are found from the repository's root."""
+    runner = await spawn(engine, environ=os.environ | {"PYTHONPATH": str(REPOSITORY)}, scratch=scratch)
+    try:
+        yield runner
+    finally:
+        await runner.stop()
+
+
+@asynccontextmanager
+async def loaded(
+    engine: str, scratch: Path, weights: Path | str = BUILTIN_MODEL, **options: Any
+) -> AsyncIterator[RunnerProcess]:
+    """A child with a model; `options` are those of the load, with a context of 512 tokens and two slots."""
+    async with spawned(engine, scratch) as runner:
+        await runner.load(ModelFiles(weights=str(weights)), load_options(**options))
+        yield runner
+
+
+def load_options(**options: Any) -> LoadOptions:
+    """How tests load: small and with one thread, unless they say otherwise."""
+    return LoadOptions(**{"context_length": 512, "parallel": 2, "batch": 128} | options)
+
+
+def raw(text: str, **options: Any) -> Run:
+    """A run of a text as it is, greedy unless `options` of the request say otherwise."""
+    return Run(text=text, options=Options.merged(DEFAULTS, Options(temperature=0.0), Options(**options)))
+
+
+async def events(runner: RunnerProcess, request: Run) -> list[Event]:
+    """All that a run says."""
+    async with runner.run(request) as stream:
+        return [event async for event in stream]
+
+
+async def answer(runner: RunnerProcess, request: Run) -> tuple[str, Done]:
+    """The text of a run, and its end."""
+    *said, done = await events(runner, request)
+    assert isinstance(done, Done)
+    return "".join(event.text for event in said if isinstance(event, Text)), done
+
+
+async def until(holds: Callable[[], object], deadline: float = DEADLINE) -> None:
+    """Wait on the loop until a condition holds; fails at the deadline."""
+    async with asyncio.timeout(deadline):
+        while not holds():
+            await asyncio.sleep(0.001)

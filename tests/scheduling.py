@@ -1,0 +1,188 @@
+"""What tests of the scheduler share: models by a letter, asks for them, and a runner that does as it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+
+from a3s_power.core.digests import Digest
+from a3s_power.core.errors import PowerError, RunnerDied
+from a3s_power.core.events import Done, Event, Text
+from a3s_power.core.manifest import CONFIG_TYPE, ConfigBlob, Layer, Manifest
+from a3s_power.core.model import Facts, Model, ModelFiles
+from a3s_power.core.names import ModelName
+from a3s_power.core.options import Options
+from a3s_power.core.usage import Usage
+from a3s_power.engines.engine import Loaded, LoadOptions, Vectors
+from a3s_power.hardware.machine import Machine
+from a3s_power.runner.frames import Embed, Run
+from a3s_power.runner.runner import Events
+from a3s_power.scheduler.need import Ask, Claim, Need
+
+GIB = 1024**3
+
+# A llama of 1.1 billion parameters in Q4_K_M.
+FACTS = Facts(
+    architecture="llama",
+    parameters=1_100_000_000,
+    file_type="Q4_K_M",
+    context_length=131_072,
+    embedding_length=2048,
+    block_count=22,
+    feed_forward=5632,
+    heads=32,
+    kv_heads=(4,) * 22,
+    head_k=64,
+    head_v=64,
+    vocabulary=32_000,
+    weights_bytes=636 * 1024**2,
+)
+
+MACHINE = Machine(x86=True, cores=8, memory_bytes=16 * GIB, free_bytes=12 * GIB)
+
+
+def a_model(name: str = "a", *, weights: str | None = None, facts: Facts = FACTS, **files: Any) -> Model:
+    """A model that exists in name only; `weights` are another model's when its name is given."""
+    digest = Digest.of((weights or name).encode())
+    return Model(
+        name=ModelName.parse(name),
+        digest=digest,
+        modified=datetime(2026, 1, 1, tzinfo=UTC),
+        manifest=Manifest(config=Layer(media_type=CONFIG_TYPE, digest=str(digest), size=0), layers=()),
+        config=ConfigBlob(),
+        weights=digest,
+        files=ModelFiles(weights=f"/blobs/{digest.file_name}", **files),
+        facts=facts,
+    )
+
+
+def a_need(name: str = "a", *, weights: str | None = None, facts: Facts = FACTS, **said: Any) -> Need:
+    """A need of that model. Load options and fields of Need go by name."""
+    options = {key: said.pop(key) for key in [*said] if key in Options.__struct_fields__}
+    files = {key: said.pop(key) for key in [*said] if key in ModelFiles.__struct_fields__}
+    return Need(model=a_model(name, weights=weights, facts=facts, **files), options=Options(**options), **said)
+
+
+def an_ask(ticket: int, name: str = "a", *, memory_bytes: int = 0, **said: Any) -> Ask:
+    """A need at the scheduler, its context and batch as asked for or 4096 and 128."""
+    need = a_need(name, **said)
+    context, batch = need.options.num_ctx or 4096, need.options.num_batch or 128
+    options = LoadOptions(context_length=context, batch=batch)
+    return Ask(ticket=ticket, need=need, claim=Claim(options=options, asked_context=context, memory_bytes=memory_bytes))
+
+
+class FakeRunner:
+    """A child that is no process. Tests decide when it is loaded (`finish`), how it fails, and when it dies."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.loaded: Loaded | None = None
+        self.last_progress = 0.0
+        self.busy = 0
+        self.draining = 0
+        self.poisoned = False
+        self.files: ModelFiles | None = None
+        self.options: LoadOptions | None = None
+        self.report: Callable[[float], None] = lambda _fraction: None
+        self.killed = False
+        self.asked_to_load = anyio.Event()
+        self.stopped = anyio.Event()
+        self._answer: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
+        self._callbacks: list[Callable[[RunnerDied], None]] = []
+
+    async def load(
+        self, files: ModelFiles, options: LoadOptions, progress: Callable[[float], None] | None = None
+    ) -> Loaded:
+        """Wait for the test's word."""
+        self.files, self.options, self.report = files, options, progress or self.report
+        self.asked_to_load.set()
+        self.loaded = await self._answer
+        return self.loaded
+
+    def finish(self, error: PowerError | None = None, *, parallel: int | None = None) -> None:
+        """The load is done, or has failed."""
+        assert self.options is not None, "not asked to load yet"
+        options = self.options
+        if error is not None:
+            self._answer.set_exception(error)
+        else:
+            slots = options.parallel if parallel is None else parallel
+            self._answer.set_result(Loaded(context_length=options.context_length, parallel=slots, memory_bytes=7))
+
+    def die(self) -> None:
+        """End as if by a signal from outside."""
+        for callback in self._callbacks:
+            callback(RunnerDied("killed"))
+
+    def run(self, request: Run) -> Events:
+        """Say the text of the request and its end."""
+        return _said(Text(request.text or ""), Done("stop", Usage()))
+
+    async def embed(self, request: Embed) -> Vectors:
+        """Not asked for here."""
+        raise NotImplementedError
+
+    async def tokenize(self, text: str) -> tuple[int, ...]:
+        """Not asked for here."""
+        raise NotImplementedError
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """Not asked for here."""
+        raise NotImplementedError
+
+    def on_exit(self, callback: Callable[[RunnerDied], None]) -> None:
+        """Remember whom to tell."""
+        self._callbacks.append(callback)
+
+    async def stop(self) -> None:
+        """Gone at once."""
+        self.stopped.set()
+
+    def kill(self) -> None:
+        """Gone at once."""
+        self.killed = True
+
+
+@asynccontextmanager
+async def _said(*events: Event) -> AsyncIterator[AsyncIterator[Event]]:
+    async def one_by_one() -> AsyncIterator[Event]:
+        for event in events:
+            yield event
+
+    yield one_by_one()
+
+
+class FakeChildren:
+    """Spawns fake runners; `ready` ones load at once. `started` holds all of them, in order."""
+
+    def __init__(self, *, ready: bool = True) -> None:
+        self._ready = ready
+        self._changed = anyio.Condition()
+        self.started: list[FakeRunner] = []
+
+    async def spawn(self, engine: str) -> FakeRunner:
+        """As `Spawn`."""
+        runner = FakeRunner(pid=len(self.started) + 1)
+        self.started.append(runner)
+        async with self._changed:
+            self._changed.notify_all()
+        if self._ready:
+            asyncio.get_running_loop().create_task(_finish(runner)).add_done_callback(lambda done: done.result())
+        return runner
+
+    async def child(self, number: int) -> FakeRunner:
+        """The child with this number, from 1, once it has been asked to load."""
+        async with self._changed:
+            while len(self.started) < number:
+                await self._changed.wait()
+        runner = self.started[number - 1]
+        await runner.asked_to_load.wait()
+        return runner
+
+
+async def _finish(runner: FakeRunner) -> None:
+    await runner.asked_to_load.wait()
+    runner.finish()

@@ -1,0 +1,403 @@
+"""The scheduler's decisions, told one event at a time."""
+
+import math
+from typing import Any
+
+import pytest
+
+from a3s_power.core.durations import NEVER
+from a3s_power.core.errors import Busy, LoadFailed, QueueFull
+from a3s_power.scheduler.core import Command, Core, Grant, Limits, Load, Reject, Unload
+from a3s_power.scheduler.need import Ask
+from tests.scheduling import a_model, an_ask
+
+
+def a_core(**limits: Any) -> Core:
+    return Core(Limits(**{"max_loaded": 3, "keep_alive": 300.0} | limits))
+
+
+def ready(core: Core, ask: Ask, instance: int, *, slots: int = 1, now: float = 0) -> None:
+    """Bring a model into memory and hand the first slot to `ask`."""
+    assert core.requested(ask, now) == [Load(instance, ask)]
+    assert core.loaded(instance, slots, now) == [Grant(ask.ticket, instance)]
+
+
+def idle(core: Core, ask: Ask, instance: int, *, now: float = 0) -> None:
+    """Bring a model into memory and leave it there."""
+    ready(core, ask, instance, now=now)
+    assert core.left(ask.ticket, now) == []
+
+
+def rejected(commands: list[Command]) -> list[tuple[int, str]]:
+    return [(one.ticket, one.error.kind) for one in commands if isinstance(one, Reject)]
+
+
+def test_the_first_ask_loads_its_model_and_gets_a_slot_when_it_is_there() -> None:
+    core, ask = a_core(), an_ask(1)
+    assert core.requested(ask, 0) == [Load(1, ask)]
+    assert core.loaded(1, 1, 5) == [Grant(1, 1)]
+
+
+def test_a_loaded_model_answers_at_once_and_never_more_than_its_slots() -> None:
+    core = a_core()
+    ready(core, an_ask(1), 1, slots=2)
+    assert core.requested(an_ask(2), 1) == [Grant(2, 1)]
+    assert core.requested(an_ask(3), 2) == []
+    assert core.requested(an_ask(4), 3) == []
+    assert core.left(2, 4) == [Grant(3, 1)]
+    assert core.left(1, 5) == [Grant(4, 1)]
+
+
+def test_two_names_with_the_same_weights_share_one_runner() -> None:
+    core = a_core()
+    ready(core, an_ask(1, "a"), 1, slots=2)
+    assert core.requested(an_ask(2, "b", weights="a"), 1) == [Grant(2, 1)]
+
+
+def test_embeddings_of_a_model_have_a_runner_of_their_own() -> None:
+    core, embed = a_core(), an_ask(2, embedding=True)
+    ready(core, an_ask(1), 1, slots=2)
+    assert core.requested(embed, 1) == [Load(2, embed)]
+
+
+def test_one_model_is_loaded_at_a_time_first_come_first_served() -> None:
+    core, first, second, third = a_core(), an_ask(1, "a"), an_ask(2, "b"), an_ask(3, "c")
+    assert core.requested(first, 0) == [Load(1, first)]
+    assert core.requested(second, 1) == []
+    assert core.requested(third, 2) == []
+    assert core.loaded(1, 1, 3) == [Grant(1, 1), Load(2, second)]
+    assert core.loaded(2, 1, 4) == [Grant(2, 2), Load(3, third)]
+
+
+def test_asks_that_a_loaded_model_can_serve_skip_those_who_wait_for_a_load() -> None:
+    core, other, third = a_core(), an_ask(2, "b"), an_ask(3, "c")
+    ready(core, an_ask(1, "a"), 1, slots=2)
+    assert core.requested(other, 1) == [Load(2, other)]
+    assert core.requested(third, 2) == []
+    assert core.requested(an_ask(4, "a"), 3) == [Grant(4, 1)]
+
+
+def test_an_idle_model_makes_room() -> None:
+    core, other = a_core(max_loaded=1), an_ask(2, "b")
+    idle(core, an_ask(1, "a"), 1)
+    assert core.requested(other, 1) == [Unload(1)]
+    assert core.gone(1, 2) == [Load(2, other)]
+
+
+@pytest.mark.parametrize(
+    ("keep_alives", "victim"),
+    [
+        pytest.param((None, None, None), 1, id="the least recently used of equals"),
+        pytest.param((60, 30, 60), 2, id="the shortest keep-alive first"),
+        pytest.param((NEVER, NEVER, None), 3, id="one that stays for ever last"),
+    ],
+)
+def test_the_fourth_model_evicts_by_keep_alive_and_then_by_use(
+    keep_alives: tuple[float | None, ...], victim: int
+) -> None:
+    core = a_core(max_loaded=3)
+    for number, (name, keep_alive) in enumerate(zip("abc", keep_alives, strict=True), 1):
+        idle(core, an_ask(number, name, keep_alive=keep_alive), number, now=number)
+    assert core.requested(an_ask(4, "d"), 10) == [Unload(victim)]
+
+
+def test_an_idle_model_leaves_before_a_busy_one_that_ranks_lower() -> None:
+    core = a_core(max_loaded=2)
+    ready(core, an_ask(1, "a", keep_alive=1), 1)
+    idle(core, an_ask(2, "b", keep_alive=NEVER), 2)
+    assert core.requested(an_ask(3, "c"), 10) == [Unload(2)]
+
+
+def test_when_all_are_busy_one_serves_who_came_before_and_then_leaves() -> None:
+    core, other = a_core(max_loaded=1), an_ask(3, "b")
+    ready(core, an_ask(1, "a"), 1)
+    assert core.requested(an_ask(2, "a"), 1) == []
+    assert core.requested(other, 2) == []
+    assert core.requested(an_ask(4, "a"), 3) == []
+    assert core.left(1, 4) == [Grant(2, 1)], "came before the one who needs room"
+    assert core.left(2, 5) == [Unload(1)], "and this one came after"
+    assert core.gone(1, 6) == [Load(2, other)]
+
+
+def test_the_model_that_was_to_leave_goes_on_when_nobody_needs_its_room_any_more() -> None:
+    core = a_core(max_loaded=1)
+    ready(core, an_ask(1, "a"), 1, slots=2)
+    assert core.requested(an_ask(2, "b"), 1) == []
+    assert core.requested(an_ask(3, "a"), 2) == []
+    assert core.left(2, 3) == [Grant(3, 1)]
+
+
+def test_another_model_that_comes_free_first_leaves_instead() -> None:
+    core = a_core(max_loaded=2)
+    ready(core, an_ask(1, "a", keep_alive=10), 1, slots=2)
+    ready(core, an_ask(2, "b", keep_alive=20), 2)
+    assert core.requested(an_ask(3, "c"), 1) == []
+    assert core.requested(an_ask(4, "a"), 2) == [], "a is to leave"
+    assert core.left(2, 3) == [Unload(2), Grant(4, 1)]
+
+
+def test_room_by_a_death_lets_everybody_on() -> None:
+    core, third = a_core(max_loaded=2), an_ask(3, "c")
+    ready(core, an_ask(1, "a", keep_alive=10), 1, slots=2)
+    ready(core, an_ask(2, "b", keep_alive=20), 2)
+    assert core.requested(third, 1) == []
+    assert core.requested(an_ask(4, "a"), 2) == []
+    assert core.gone(2, 3) == [Load(3, third), Grant(4, 1)]
+
+
+def test_a_model_that_does_not_fit_beside_the_others_waits_for_room() -> None:
+    core, big = a_core(memory_bytes=100), an_ask(3, "c", memory_bytes=80)
+    idle(core, an_ask(1, "a", memory_bytes=30), 1)
+    idle(core, an_ask(2, "b", memory_bytes=30), 2, now=1)
+    assert core.requested(big, 2) == [Unload(1)]
+    assert core.gone(1, 3) == [Unload(2)]
+    assert core.gone(2, 4) == [Load(3, big)]
+
+
+def test_a_model_alone_is_always_tried() -> None:
+    core, huge = a_core(memory_bytes=100), an_ask(1, memory_bytes=101)
+    assert core.requested(huge, 0) == [Load(1, huge)]
+
+
+def test_other_load_options_reload_the_model_after_its_asks() -> None:
+    core, longer = a_core(), an_ask(2, num_ctx=8192)
+    ready(core, an_ask(1), 1)
+    assert core.requested(longer, 1) == []
+    assert core.left(1, 2) == [Unload(1)]
+    assert core.gone(1, 3) == [Load(2, longer)]
+
+
+def test_nobody_is_given_a_model_that_waits_to_be_reloaded() -> None:
+    core, longer, short = a_core(), an_ask(2, num_ctx=8192), an_ask(3)
+    ready(core, an_ask(1), 1, slots=4)
+    assert core.requested(longer, 1) == []
+    assert core.requested(short, 2) == []
+    assert core.left(1, 3) == [Unload(1)]
+    assert core.gone(1, 4) == [Load(2, longer)]
+    assert core.loaded(2, 4, 5) == [Grant(2, 2)]
+    assert core.left(2, 6) == [Unload(2)]
+    assert core.gone(2, 7) == [Load(3, short)]
+
+
+def test_a_reload_takes_no_room_from_others() -> None:
+    core = a_core(max_loaded=2)
+    idle(core, an_ask(1, "b", keep_alive=1), 1)
+    ready(core, an_ask(2, "a"), 2)
+    assert core.requested(an_ask(3, "a", num_ctx=64), 0.5) == []
+    assert core.left(2, 0.6) == [Unload(2)]
+
+
+def test_the_next_who_needs_room_asks_it_of_another_model() -> None:
+    core = a_core(max_loaded=2)
+    ready(core, an_ask(1, "a", keep_alive=10), 1, slots=2)
+    ready(core, an_ask(2, "b", keep_alive=20), 2, slots=2)
+    assert core.requested(an_ask(3, "c"), 1) == [], "a is to leave for c"
+    assert core.requested(an_ask(4, "b", num_ctx=64), 2) == []
+    assert core.left(3, 3) == [], "b is to leave for its own reload"
+    assert core.requested(an_ask(5, "a"), 4) == [Grant(5, 1)]
+    assert core.requested(an_ask(6, "b"), 5) == []
+
+
+def test_the_queue_is_bounded_for_loads() -> None:
+    core = a_core(max_queue=1)
+    core.requested(an_ask(1, "a"), 0)
+    assert core.requested(an_ask(2, "b"), 1) == []
+    assert rejected(core.requested(an_ask(3, "c"), 2)) == [(3, "QueueFull")]
+    assert core.left(3, 3) == []
+
+
+def test_the_queue_is_bounded_for_slots_too() -> None:
+    core = a_core(max_queue=2)
+    ready(core, an_ask(1), 1)
+    assert core.requested(an_ask(2), 1) == core.requested(an_ask(3), 2) == []
+    [refusal] = core.requested(an_ask(4), 3)
+    assert isinstance(refusal, Reject)
+    assert isinstance(refusal.error, QueueFull)
+    assert str(refusal.error) == "server busy, please try again.  maximum pending requests exceeded"
+
+
+def test_one_who_is_refused_changes_no_keep_alive() -> None:
+    core = a_core(max_queue=0)
+    ready(core, an_ask(1, keep_alive=100), 1)
+    assert rejected(core.requested(an_ask(2, keep_alive=0), 1)) == [(2, "QueueFull")]
+    assert core.left(1, 2) == []
+    assert core.deadline == 102
+
+
+def test_one_who_gives_up_leaves_the_queue() -> None:
+    core, second, third = a_core(), an_ask(2, "b"), an_ask(3, "c")
+    core.requested(an_ask(1, "a"), 0)
+    core.requested(second, 1)
+    core.requested(third, 2)
+    assert core.left(2, 3) == []
+    assert core.loaded(1, 1, 4) == [Grant(1, 1), Load(2, third)]
+
+
+def test_a_load_is_given_up_when_the_last_who_waits_for_it_leaves() -> None:
+    core, other = a_core(), an_ask(3, "b")
+    core.requested(an_ask(1, "a"), 0)
+    core.requested(an_ask(2, "a"), 1)
+    core.requested(other, 2)
+    assert core.left(1, 3) == []
+    assert core.left(2, 4) == [Unload(1), Load(2, other)]
+    assert core.loaded(1, 1, 5) == [], "the child was faster than the order"
+    assert core.gone(1, 6) == []
+
+
+def test_the_same_model_waits_until_its_old_child_is_gone() -> None:
+    core, again = a_core(), an_ask(2)
+    core.requested(an_ask(1), 0)
+    assert core.left(1, 1) == [Unload(1)]
+    assert core.requested(again, 2) == []
+    assert core.gone(1, 3) == [Load(2, again)]
+
+
+def test_a_load_that_fails_is_told_to_those_who_wait_for_it_and_to_nobody_else() -> None:
+    core, other, error = a_core(), an_ask(3, "b"), LoadFailed("no")
+    core.requested(an_ask(1, "a"), 0)
+    core.requested(an_ask(2, "a"), 1)
+    core.requested(other, 2)
+    core.requested(an_ask(4, "a", num_ctx=64), 3)
+    assert core.load_failed(1, error, 4) == [Reject(1, error), Reject(2, error), Load(2, other)]
+
+
+def test_after_a_death_the_next_ask_loads_anew() -> None:
+    core, waiting = a_core(), an_ask(2)
+    ready(core, an_ask(1), 1)
+    assert core.requested(waiting, 1) == []
+    assert core.gone(1, 2) == [Load(2, waiting)]
+    assert core.left(1, 3) == [], "the one that was running leaves a child that is no more"
+    assert core.loaded(2, 1, 4) == [Grant(2, 2)]
+
+
+def test_a_child_to_be_replaced_finishes_its_asks_and_takes_no_more() -> None:
+    core, late = a_core(), an_ask(3)
+    ready(core, an_ask(1), 1, slots=4)
+    core.requested(an_ask(2), 1)
+    assert core.retire(1, 2) == []
+    assert core.left(1, 3) == []
+    assert core.requested(late, 4) == []
+    assert core.left(2, 5) == [Unload(1)]
+    assert core.gone(1, 6) == [Load(2, late)]
+
+
+def test_an_idle_child_to_be_replaced_leaves_at_once() -> None:
+    core = a_core()
+    idle(core, an_ask(1), 1)
+    assert core.retire(1, 1) == [Unload(1)]
+
+
+@pytest.mark.parametrize(
+    ("said", "stays"),
+    [
+        pytest.param([None], 300, id="the setting"),
+        pytest.param([60.0], 60, id="the ask's own"),
+        pytest.param([60.0, None], 60, id="kept for asks that say nothing"),
+        pytest.param([60.0, 5.0], 5, id="the last word"),
+        pytest.param([60.0, NEVER, None], math.inf, id="for ever"),
+        pytest.param([0.25], 0.25, id="a fraction"),
+    ],
+)
+def test_a_model_stays_as_long_as_was_last_said(said: list[float | None], stays: float) -> None:
+    core = a_core(keep_alive=300)
+    for ticket, keep_alive in enumerate(said, 1):
+        core.requested(an_ask(ticket, keep_alive=keep_alive), 0)
+        core.loaded(1, 1, 0)
+        assert core.left(ticket, 1000) == []
+    assert core.deadline == 1000 + stays
+    if stays < math.inf:
+        assert core.passed(1000 + stays - 0.01) == []
+        assert core.passed(1000 + stays) == [Unload(1)]
+
+
+def test_the_timer_starts_when_the_last_ask_ends_and_not_before() -> None:
+    core = a_core(keep_alive=10)
+    ready(core, an_ask(1), 1, slots=2)
+    core.requested(an_ask(2), 5)
+    core.left(1, 8)
+    assert core.deadline == math.inf
+    assert core.passed(100) == []
+    core.left(2, 100)
+    assert core.deadline == 110
+
+
+def test_a_keep_alive_of_nothing_unloads_when_the_last_ask_ends() -> None:
+    core = a_core()
+    ready(core, an_ask(1), 1, slots=1)
+    assert core.requested(an_ask(2, keep_alive=0), 1) == []
+    assert core.left(1, 2) == [Grant(2, 1)], "whoever waits is served first"
+    assert core.left(2, 3) == [Unload(1)]
+
+
+def test_what_others_said_while_the_load_waited_counts() -> None:
+    core = a_core()
+    core.requested(an_ask(1, "b"), 0)
+    core.requested(an_ask(2, keep_alive=7), 1)
+    core.requested(an_ask(3), 2)
+    core.loaded(1, 1, 3)
+    core.loaded(2, 2, 4)
+    core.left(2, 5)
+    core.left(3, 6)
+    assert core.deadline == 13
+
+
+def test_an_unwanted_model_leaves_at_once_when_idle() -> None:
+    core = a_core()
+    idle(core, an_ask(1), 1)
+    assert core.expire(a_model().weights, 1) == [Unload(1)]
+
+
+def test_an_unwanted_model_finishes_its_asks() -> None:
+    core = a_core()
+    ready(core, an_ask(1, keep_alive=NEVER), 1)
+    core.requested(an_ask(2, keep_alive=NEVER), 1)
+    assert core.expire(a_model().weights, 2) == []
+    assert core.left(1, 3) == [Grant(2, 1)]
+    assert core.left(2, 4) == [Unload(1)]
+
+
+def test_both_runners_of_unwanted_weights_leave_and_no_other() -> None:
+    core = a_core()
+    idle(core, an_ask(1), 1)
+    idle(core, an_ask(2, embedding=True), 2)
+    idle(core, an_ask(3, "b"), 3)
+    assert core.expire(a_model().weights, 1) == [Unload(1), Unload(2)]
+
+
+def test_unloading_what_is_not_loaded_does_nothing() -> None:
+    assert a_core().expire(a_model().weights, 0) == []
+
+
+def test_residents_are_listed_with_the_longest_stay_first_and_without_those_that_come_or_go() -> None:
+    core = a_core(max_loaded=5)
+    idle(core, an_ask(1, "a", keep_alive=10), 1)
+    idle(core, an_ask(2, "b", keep_alive=NEVER), 2)
+    ready(core, an_ask(3, "c", keep_alive=8), 3)
+    idle(core, an_ask(4, "d", keep_alive=2), 4)
+    assert core.passed(4) == [Unload(4)]
+    core.requested(an_ask(5, "e"), 4)
+    assert core.residents(4) == [(2, math.inf), (3, 8.0), (1, 6.0)]
+
+
+def test_the_end_rejects_who_waits_and_ends_every_child_once() -> None:
+    core = a_core()
+    idle(core, an_ask(1, "a"), 1)
+    ready(core, an_ask(2, "b"), 2)
+    core.requested(an_ask(3, "b"), 1)
+    core.requested(an_ask(4, "c"), 1)
+    commands = core.close(2)
+    assert rejected(commands) == [(3, "Busy"), (4, "Busy")]
+    assert [one for one in commands if isinstance(one, Unload)] == [Unload(1), Unload(2), Unload(3)]
+    assert [core.gone(number, 3) for number in (1, 2, 3)] == [[], [], []]
+    [refusal] = core.requested(an_ask(5), 4)
+    assert isinstance(refusal, Reject)
+    assert isinstance(refusal.error, Busy)
+
+
+def test_news_of_a_child_that_is_no_more_changes_nothing() -> None:
+    core = a_core()
+    idle(core, an_ask(1), 1)
+    core.gone(1, 1)
+    assert core.gone(1, 2) == core.loaded(1, 1, 2) == core.retire(1, 2) == core.left(1, 2) == []
+    assert core.load_failed(1, LoadFailed("late"), 2) == []
+    assert core.instances == 0
