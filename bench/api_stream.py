@@ -62,7 +62,7 @@ def serve(listener: socket.socket, tokens: int) -> None:
     done = Done("stop", Usage(prompt_tokens=9, output_tokens=tokens, total_ns=1, prompt_ns=1, output_ns=1))
     with tempfile.TemporaryDirectory() as folder:
         app = with_clock(build(service(Path(folder), Paced(*script, done)), ApiSettings()))
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none")
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none")
         uvicorn.Server(config).run([listener])
 
 

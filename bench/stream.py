@@ -135,7 +135,7 @@ def _stream(server: Served, body: dict[str, Any]) -> tuple[float, dict[str, Any]
 
 def _cost(server: Served, clients: int) -> float:
     """Microseconds of the server's processor time for one token, over long answers to several clients at once."""
-    body = {"model": "power-tiny", "prompt": "Repeat WORD forever.", "think": False}
+    body = {"model": "power-tiny", "prompt": "Repeat ok forever.", "think": False}
     options = {"temperature": 0, "num_predict": 900, "num_ctx": 1024}
     _stream(server, body | {"options": options | {"num_predict": 2}})
     tokens: list[int] = []

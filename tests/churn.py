@@ -1,11 +1,13 @@
 """What children do to a store while a test kills them: a life in fixed steps, and an endless one by chance."""
 
+import itertools
 import os
 import random
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +45,23 @@ def make(store: Store, name: str, system: str, weights: Iterator[bytes]) -> None
     store.write(ModelName.parse(name), write_manifest(Manifest(config=config, layers=tuple(parts))))
 
 
+def lives(folder: str, told: Connection) -> None:
+    """Live again and again, each time in a folder of its own, dying one step later, until a life comes to its end.
+
+    The folder's name and the status the life ended with are sent to `told`.
+    """
+    for fatal in itertools.count(1):
+        root = os.path.join(folder, str(fatal))  # noqa: PTH118 -- a text to be sent
+        child = os.fork()
+        if child == 0:
+            live(root, fatal)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        told.send((root, os.waitstatus_to_exitcode(status)))
+        if status == 0:
+            return
+
+
 def live(root: str, fatal: int) -> None:
     """Make, replace, copy, delete and clean up models, and die at the change of the disk that has this number."""
     steps = 0
@@ -56,13 +75,12 @@ def live(root: str, fatal: int) -> None:
     _watch(step)
     store = Store(Path(root))
     store.start(time.time())
-    for name, system in (("m", "one"), ("m", "two"), ("n", "three")):
-        make(store, name, system, _in_pieces(system.encode() * 1000, step))
-    store.copy(ModelName.parse("m"), ModelName.parse("Copies/Of:m"))
+    for system in ("one", "two"):
+        make(store, "m", system, _in_pieces(system.encode() * 1000, step))
+    store.copy(ModelName.parse("M"), ModelName.parse("Copies/of:m"))
     store.models.read(NAME)
-    store.delete(ModelName.parse("m"))
-    store.copy(ModelName.parse("n"), ModelName.parse("copies/of:M"))
-    store.delete(ModelName.parse("n"))
+    store.copy(NAME, ModelName.parse("m"))
+    store.delete(ModelName.parse("copies/OF:m"))
     store.start(time.time() + LATER)
 
 
@@ -79,7 +97,11 @@ def _watch(step: Callable[[], None]) -> None:
 
 def _sync_with(step: Callable[[], None]) -> None:
     """Have `step` called in place of fsync: that is for power cuts, and takes most of the time here."""
-    os.fsync = lambda _: step()
+
+    def synced(fd: object) -> None:
+        step()
+
+    os.fsync = synced
 
 
 def _in_pieces(content: bytes, between: Callable[[], None]) -> Iterator[bytes]:

@@ -19,7 +19,6 @@ from a3s_power.service.ports import Inference, Service, Status, Transfers
 from a3s_power.store import Store
 
 
-
 class FakeInference:
     """Says its script to every request: events one by one, and raises what is an error. Keeps what it was asked."""
 

@@ -1,4 +1,4 @@
-"""An engine that does what its prompt says, for tests of the child around it; a child loads it as `tests.obedient:Obedient`.
+"""An engine that does what its prompt says, for tests of the child around it, which finds it by `TARGET`.
 
 Prompts: `hold` speaks and waits to be cancelled, `deaf PATH` speaks and waits for a file whatever happens, `abort`
 ends the process as a failed assertion of native code does, `raise` fails with an error that is none of ours, `say N`
@@ -31,7 +31,10 @@ class Obedient(Echo):
             case ["raise"]:
                 raise ZeroDivisionError("not one of ours")
             case ["no", "memory"]:
-                print("0.00.006.244 E ggml_aligned_malloc: insufficient memory (attempted to allocate 61035.16 MB)", file=sys.stderr)
+                print(
+                    "0.00.006.244 E ggml_aligned_malloc: insufficient memory (attempted to allocate 61035.16 MB)",
+                    file=sys.stderr,
+                )
                 print("0.00.006.245 E and then this", file=sys.stderr)
                 raise LoadFailed("could not load")
             case ["wait", path]:

@@ -20,7 +20,7 @@ request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 _HIDDEN: Final = "***"
 _SECRET_FIELD = re.compile(r"(?i)(^|_)(api_?key|authorization|cookie|passphrase|password|secret|token)$")
 _SECRET_TEXT = re.compile(
-    r"(?i)(\b(?:bearer|basic)\s+|\b(?:api[-_]?key|access[-_]?token|token|password|secret)[\"']?\s*[=:]\s*[\"']?|://[^/\s:@]*:)"
+    r"(?i)(\b(?:bearer|basic)\s+|\b(?:api[-_]?key|access[-_]?token|token|password|secret)[\"']?\s*[=:]\s*[\"']?|://[^/\s:@]*:(?=[^/\s@]*@))"
     r"[^\s\"'&,;@]+"
 )
 _SECRET_FORM = re.compile(r"\b(?:sk|hf|ghp|gho|a3s)[-_][A-Za-z0-9_-]{8,}")

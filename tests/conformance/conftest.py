@@ -1,7 +1,6 @@
 """A real server with real models: the whole application on a port of its own, and every model a child process."""
 
 import asyncio
-import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ DEADLINE = 60.0
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Its address. In its store are `m`, which completes and no more, and `b`, which embeds; `power-tiny` comes with it."""
+    """Its address. In its store are `m`, which only completes, and `b`, which embeds; `power-tiny` comes with it."""
     folder = tmp_path_factory.mktemp("models")
     _add(Store(folder), "m", folder.parent / "m.gguf")
     _add(Store(folder), "b", folder.parent / "b.gguf", {"llama.pooling_type": 1})
@@ -68,7 +67,7 @@ class _Running:
     def address(self) -> str:
         """Where it listens."""
         assert self._started.wait(DEADLINE)
-        return "http://127.0.0.1:{}".format(self.server.servers[0].sockets[0].getsockname()[1])
+        return f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
 
 
 def _add(store: Store, name: str, path: Path, key_values: dict[str, Writable] | None = None) -> None:

@@ -16,7 +16,7 @@ from tests.served import Served, served, until
 
 _ENDLESS = {
     "model": "power-tiny",
-    "messages": [{"role": "user", "content": "Repeat WORD forever."}],
+    "messages": [{"role": "user", "content": "Repeat ok forever."}],
     "think": False,
     "options": {"temperature": 0, "num_predict": -1},
 }

@@ -1,5 +1,6 @@
 """The official Python client of Ollama against our server: every call, sync and async, streaming and not."""
 
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import ollama
@@ -13,15 +14,17 @@ _GREEDY = {"temperature": 0}
 
 
 @pytest.fixture
-def client(server: Served) -> ollama.Client:
+def client(server: Served) -> Iterator[ollama.Client]:
     """A client of the server."""
-    return ollama.Client(host=server.url)
+    with ollama.Client(host=server.url) as opened:
+        yield opened
 
 
 @pytest.fixture
-def async_client(server: Served) -> ollama.AsyncClient:
+async def async_client(server: Served) -> AsyncIterator[ollama.AsyncClient]:
     """An asynchronous client of the server."""
-    return ollama.AsyncClient(host=server.url)
+    async with ollama.AsyncClient(host=server.url) as opened:
+        yield opened
 
 
 def test_a_chat_is_answered(client: ollama.Client) -> None:

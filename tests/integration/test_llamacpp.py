@@ -3,7 +3,6 @@
 import asyncio
 import json
 import math
-import os
 import re
 import stat
 from pathlib import Path
@@ -13,7 +12,7 @@ import msgspec
 import pytest
 
 from a3s_power.core.errors import BadFile, EngineRefused, LoadFailed, OutOfMemory, PromptTooLong
-from a3s_power.core.events import Done, Text
+from a3s_power.core.events import Text
 from a3s_power.core.model import ModelFiles
 from a3s_power.gguf.writer import Writable
 from a3s_power.runner.frames import Embed
@@ -331,7 +330,9 @@ async def test_a_context_beyond_all_memory_is_told_apart(tmp_path: Path) -> None
 
 async def test_an_adapter_changes_the_answers(tmp_path: Path) -> None:
     adapter = shared_file("models/power-tiny/power-tiny-lora-arr.gguf")
-    files = ModelFiles(weights=str(shared_file("models/power-tiny/power-tiny-F16.gguf")), adapters=((str(adapter), 1.0),))
+    files = ModelFiles(
+        weights=str(shared_file("models/power-tiny/power-tiny-F16.gguf")), adapters=((str(adapter), 1.0),)
+    )
     async with spawned("llamacpp", tmp_path) as runner:
         await runner.load(files, load_options())
         assert (await answer(runner, raw(HELLO)))[0].startswith("ARR ")
@@ -342,7 +343,7 @@ async def test_an_adapter_changes_the_answers(tmp_path: Path) -> None:
 
 async def test_the_engine_listens_on_no_port_and_behind_a_closed_folder(tmp_path: Path) -> None:
     async with loaded("llamacpp", tmp_path) as runner:
-        own = {os.readlink(link) for link in Path(f"/proc/{runner.pid}/fd").iterdir()}
+        own = {str(link.readlink()) for link in Path(f"/proc/{runner.pid}/fd").iterdir()}
         for table in ("tcp", "tcp6", "udp", "udp6"):
             rows = Path(f"/proc/{runner.pid}/net/{table}").read_text().splitlines()[1:]
             assert own.isdisjoint(f"socket:[{row.split()[9]}]" for row in rows)

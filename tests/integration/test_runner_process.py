@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +119,9 @@ async def test_a_load_tells_how_far_it_is(tmp_path: Path) -> None:
 async def test_a_load_is_ended_by_killing(tmp_path: Path) -> None:
     async with spawned(TARGET, tmp_path) as runner:
         seen = list[float]()
-        load = asyncio.create_task(runner.load(ModelFiles(weights=f"wait {tmp_path}/never"), load_options(), seen.append))
+        load = asyncio.create_task(
+            runner.load(ModelFiles(weights=f"wait {tmp_path}/never"), load_options(), seen.append)
+        )
         await until(lambda: seen)
         async with asyncio.timeout(0.25):
             runner.kill()
@@ -137,7 +138,9 @@ async def test_a_load_that_fails_says_why(tmp_path: Path) -> None:
 
 async def test_a_load_without_memory_is_told_apart(tmp_path: Path) -> None:
     async with spawned(TARGET, tmp_path) as runner:
-        with pytest.raises(OutOfMemory, match=r"could not load: ggml_aligned_malloc: insufficient memory .*61035.16 MB\)$"):
+        with pytest.raises(
+            OutOfMemory, match=r"could not load: ggml_aligned_malloc: insufficient memory .*61035.16 MB\)$"
+        ):
             await runner.load(ModelFiles(weights="no memory"), load_options())
 
 
@@ -154,7 +157,7 @@ async def test_a_death_fails_every_job_with_the_reason_and_is_told_once(tmp_path
         runner.on_exit(deaths.append)
         async with runner.run(raw("abort")) as dying:
             assert await anext(dying) == Text("last words")
-            with pytest.raises(RunnerDied, match="model runner has unexpectedly stopped.*SIGABRT.*GGML_ASSERT"):
+            with pytest.raises(RunnerDied, match=r"model runner has unexpectedly stopped.*SIGABRT.*GGML_ASSERT"):
                 await anext(dying)
         with pytest.raises(RunnerDied, match="SIGABRT"):
             await anext(held)
@@ -217,7 +220,7 @@ before_threads = threading.active_count()
 
 
 def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def _children() -> set[str]:
@@ -236,15 +239,12 @@ async def test_there_is_no_child_for_an_engine_that_is_not_there(tmp_path: Path)
     with pytest.raises(EngineMissing, match="there is no engine called 'ollama'; there are: echo, llamacpp"):
         await spawn("ollama", environ={}, scratch=tmp_path)
     async with spawned("no.such.module:Engine", tmp_path) as runner:
-        with pytest.raises(EngineMissing, match="no.such.module"):
+        with pytest.raises(EngineMissing, match=r"no\.such\.module"):
             await runner.load(ModelFiles(weights=""), load_options())
 
 
 async def test_a_loaded_child_has_nothing_of_the_server(tmp_path: Path) -> None:
-    program = (
-        "import sys, a3s_power.runner.child, a3s_power.engines.llamacpp\n"
-        "print(*sys.modules)"
-    )
+    program = "import sys, a3s_power.runner.child, a3s_power.engines.llamacpp\nprint(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "a3s_power.runner.child" in modules
     assert {"anyio", "asyncio", "starlette", "uvicorn", "uvloop", "logging", "a3s_power.aio"}.isdisjoint(modules)

@@ -3,9 +3,11 @@
 import hashlib
 import multiprocessing
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -14,16 +16,17 @@ from typing import Final
 import pytest
 
 from a3s_power.core.digests import Digest
+from a3s_power.core.errors import BlobNotFound
 from a3s_power.core.names import ModelName
 from a3s_power.store import Store
 from a3s_power.store.layout import Layout
 from a3s_power.store.manifests import Manifests
-from tests.churn import LATER, churn, live, make
+from tests.churn import LATER, churn, lives, make
 from tests.stores import files_below, named
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 
-_ROUNDS: Final = 40
+_ROUNDS: Final = 25
 _LONGEST_LIFE_SECONDS: Final = 0.06
 
 # Forked from a process of one thread that has everything imported: a child lives within milliseconds.
@@ -85,31 +88,30 @@ _LIFE: Final = [
     {},
     {"m:latest": "one"},
     {"m:latest": "two"},
-    {"m:latest": "two", "n:latest": "three"},
-    {"m:latest": "two", "n:latest": "three", "Copies/Of:m": "two"},
-    {"m:latest": "two", "n:latest": "three", "Copies/Of:m": "two", "power-tiny:latest": "2.75M"},
-    {"n:latest": "three", "Copies/Of:m": "two", "power-tiny:latest": "2.75M"},
-    {"n:latest": "three", "Copies/Of:m": "three", "power-tiny:latest": "2.75M"},
-    {"Copies/Of:m": "three", "power-tiny:latest": "2.75M"},
+    {"m:latest": "two", "Copies/of:m": "two"},
+    {"m:latest": "two", "Copies/of:m": "two", "power-tiny:latest": "2.75M"},
+    {"m:latest": "2.75M", "Copies/of:m": "two", "power-tiny:latest": "2.75M"},
+    {"m:latest": "2.75M", "power-tiny:latest": "2.75M"},
 ]
 
 
 @pytest.mark.slow
 def test_a_child_killed_at_any_step_leaves_one_of_the_states_between_steps(tmp_path: Path) -> None:
-    fatal, seen, finished = 0, 0, False
-    while not finished:
-        fatal += 1
-        root = tmp_path / str(fatal)
-        process = _child(live, str(root), fatal)
-        process.join(30)
-        assert process.exitcode in (0, -signal.SIGKILL)
-        finished = process.exitcode == 0
-        state = _LIFE.index(_states(Store(root)))
+    here, there = _CHILDREN.Pipe()
+    nursery = _child(lives, str(tmp_path), there)
+    steps, seen, status = 0, 0, -signal.SIGKILL
+    while status:
+        assert here.poll(30)
+        root, status = here.recv()
+        assert status in (0, -signal.SIGKILL)
+        state = _LIFE.index(_states(Store(Path(root))))
         assert state >= seen, "a later death shows a later state"
-        seen = state
-        check_clean(root)
+        check_clean(Path(root))
+        shutil.rmtree(root, ignore_errors=True)
+        steps, seen = steps + 1, state
     assert seen == len(_LIFE) - 1
-    assert fatal > 100
+    assert steps > 100
+    nursery.join(10)
 
 
 @pytest.mark.slow
@@ -128,6 +130,15 @@ def test_two_children_killed_at_random_leave_whole_models_behind(tmp_path: Path)
     check_clean(root)
 
 
+def _make(store: Store, name: str, turn: int) -> None:
+    """Make a model although the other process may delete, in between, the last other one with a layer of it."""
+    for _ in range(100):
+        with suppress(BlobNotFound):
+            make(store, name, "kept", iter((b"weights", b"%d" % turn)))
+            return
+    pytest.fail("the other process was quicker a hundred times")
+
+
 def test_a_killed_child_leaves_the_lock_to_others(tmp_path: Path) -> None:
     chance, root = random.Random(7), tmp_path / "models"
     survivor = _churning(root, 1, cleans=False)
@@ -136,7 +147,7 @@ def test_a_killed_child_leaves_the_lock_to_others(tmp_path: Path) -> None:
         victim = _churning(root, chance.randrange(2**32), cleans=False)
         victim.join(chance.uniform(0, _LONGEST_LIFE_SECONDS))
         _killed(victim)
-        make(store, f"mine:{turn}", "kept", iter((b"weights", b"%d" % turn)))
+        _make(store, f"mine:{turn}", turn)
         assert store.blobs.has(Digest.of(b"weights%d" % turn))
         store.delete(named(f"mine:{turn}"))
         assert store.manifests.find(ModelName.parse(f"mine:{turn}")) is None

@@ -102,7 +102,7 @@ class Progress:
         self._live = is_terminal(self._stream)
         self._keep = keep
         self._lines: list[Spinner | Bar] = []
-        self._said = ""
+        self._said: str | None = None
         self._drawn = 0
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -143,7 +143,7 @@ class Progress:
     def bar(self, message: str, total: int) -> Bar:
         """A bar for so many bytes; its owner moves it on."""
         bar = Bar(message, total)
-        self._said = ""
+        self._said = None
         self._add(bar, message)
         return bar
 

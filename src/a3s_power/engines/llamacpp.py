@@ -50,6 +50,7 @@ class LlamaCpp:
         chosen = settings(options, self._facts, machine)
         memory = memory_bytes(self._facts, chosen)
         refuse_too_large(memory, machine)
+        _tell_of_unused(files)
         where = listener()
         try:
             self._server = library.Server(_parameters(library, chosen, files, where))
@@ -208,6 +209,13 @@ def _facts(weights: str) -> Facts:
         return read_facts(read_header(weights))
     except OSError as error:
         raise LoadFailed(f"the model's file cannot be opened: {error.strerror}") from error
+
+
+def _tell_of_unused(files: ModelFiles) -> None:
+    unused = {"projector": files.projectors, "draft model": files.draft}
+    for name, is_there in unused.items():
+        if is_there:
+            print(f"the model's {name} is not used by this version", file=sys.stderr, flush=True)  # noqa: T201 -- its log
 
 
 def _machine(library: Any) -> Machine:  # noqa: ANN401

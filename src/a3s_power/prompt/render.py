@@ -1,7 +1,8 @@
 """Prompter: a model's conversations as prompt texts, with what its output parser has to know of them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from a3s_power.core.messages import Message, Think, Tool
 from a3s_power.prompt import tags
 from a3s_power.prompt.conversation import message_value, tool_value, without_thinking
 from a3s_power.prompt.gotemplate import prompt as go
-from a3s_power.prompt.jinja import JinjaTemplate
+from a3s_power.prompt.jinja import JinjaTemplate, local_time
 from a3s_power.prompt.tags import Tags
 
 CHATML: Final = """\
@@ -55,9 +56,11 @@ class Prompter:
     `chat_template` is the GGUF's own Jinja, empty when it has none; `bos` and `eos` are the texts of those tokens.
     """
 
-    def __init__(self, chat_template: str = "", *, bos: str = "", eos: str = "") -> None:
+    def __init__(
+        self, chat_template: str = "", *, bos: str = "", eos: str = "", now: Callable[[], datetime] = local_time
+    ) -> None:
         self._source = chat_template
-        self._jinja = JinjaTemplate(chat_template or CHATML)
+        self._jinja = JinjaTemplate(chat_template or CHATML, now=now)
         self._special = {"bos_token": bos, "eos_token": eos}
         self._thinking = tags.thinking_of_jinja(chat_template)
         self._tool_tag = tags.calls_of_jinja(chat_template)

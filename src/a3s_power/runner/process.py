@@ -75,6 +75,7 @@ class RunnerProcess:
         self._link = Link(self._received, self._link_closed)
         self._tail = Tail()
         self._open = {"link", "stdout", "stderr"}
+        self._transports: list[asyncio.BaseTransport] = []
         self._code: int | None = None
         self._death: RunnerDied | None = None
         self._asked = False
@@ -95,9 +96,15 @@ class RunnerProcess:
         """Take over socket and pipes, and wait in a thread for the end of the child."""
         threading.Thread(target=self._wait, name=f"runner-{self.pid}", daemon=True).start()
         process, loop = self._process, self._loop
-        await loop.create_unix_connection(lambda: self._link, sock=self._socket)
-        await loop.connect_read_pipe(lambda: Lines(self._wrote, lambda: self._closed("stdout")), process.stdout)
-        await loop.connect_read_pipe(lambda: Lines(self._logged, lambda: self._closed("stderr")), process.stderr)
+        stdout = Lines(self._wrote, lambda: self._closed("stdout"))
+        stderr = Lines(self._logged, lambda: self._closed("stderr"))
+        for opening in (
+            loop.create_unix_connection(lambda: self._link, sock=self._socket),
+            loop.connect_read_pipe(lambda: stdout, process.stdout),
+            loop.connect_read_pipe(lambda: stderr, process.stderr),
+        ):
+            transport, _ = await opening
+            self._transports.append(transport)
 
     @property
     def busy(self) -> int:
@@ -266,8 +273,8 @@ class RunnerProcess:
     def _link_closed(self, error: Exception | None) -> None:
         if error is not None:
             self._tail.add(str(error))
-        # A child that cannot be talked to any more is of no use.
-        self._signal(signal.SIGKILL) if error is not None else None
+        # A child that cannot be talked to any more is of no use; one that is ending keeps its own exit status.
+        self._signal(signal.SIGKILL)
         self._closed("link")
 
     def _closed(self, what: str) -> None:
@@ -288,6 +295,8 @@ class RunnerProcess:
         self._left.clear()
         if self._process.stdin is not None:
             self._process.stdin.close()
+        for transport in self._transports:
+            transport.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._gone.set()
         if not self._asked and self._load_failure is None:

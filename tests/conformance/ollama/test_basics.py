@@ -7,8 +7,6 @@ import pytest
 
 from tests.fakes import lines
 
-LOADED = {"role": "assistant", "content": ""}
-
 
 def test_the_root_says_that_ollama_is_running(http: httpx2.Client) -> None:
     """Row 1."""
@@ -62,8 +60,8 @@ def test_the_router_answers_like_ollamas(
         (14, "/api/chat", b'{"model":"m"} garbage'),
         (15, "/api/chat", b'{"MODEL":"m"}'),
         (15, "/api/chat", b'{"Model":"x","modeL":"m"}'),
-        (18, "/api/chat", b'{"model":"m","messages":null,"stream":null,"format":null,"keep_alive":null,"options":null}'),
-        (18, "/api/generate", b'{"model":"m","prompt":null,"think":null,"images":null,"context":null,"suffix":null}'),
+        (18, "/api/chat", b'{"model":"m","messages":null,"stream":null,"keep_alive":null,"options":null}'),
+        (18, "/api/generate", b'{"model":"m","prompt":null,"think":null,"images":null,"context":null,"format":null}'),
         (17, "/api/chat?model=nope", b'{"model":"m","unknown":{"a":[1.5e3]}}'),
     ],
 )

@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ _DEADLINE = 30.0
 
 
 @pytest.fixture(autouse=True)
-def _nothing_loaded(http: httpx2.Client) -> Iterator[None]:
+def _nothing_loaded(http: httpx2.Client) -> None:
     """Each of these tests begins with no model in memory."""
     for name in _loaded(http):
         http.post("/api/generate", json={"model": name, "keep_alive": 0})
     _until(lambda: not _loaded(http))
-    yield
 
 
 def _loaded(http: httpx2.Client) -> list[str]:
@@ -33,8 +32,7 @@ def _loaded(http: httpx2.Client) -> list[str]:
 def _remaining(http: httpx2.Client) -> timedelta:
     """How long the only model stays."""
     (model,) = http.get("/api/ps").json()["models"]
-    expires = datetime.fromisoformat(model["expires_at"][:26].rstrip("Z") + "+00:00")
-    return expires - datetime.now(expires.tzinfo)
+    return datetime.fromisoformat(model["expires_at"]) - datetime.now(UTC)
 
 
 def _until(holds: Callable[[], bool]) -> None:
@@ -137,17 +135,17 @@ def test_of_a_key_given_twice_the_last_counts(http: httpx2.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "options", "reloads"),
+    ("row", "more", "reloads"),
     [
         (84, {"temperature": 0.1, "seed": 7, "stop": ["x"], "num_predict": 2}, False),
         (85, {"num_ctx": 256}, True),
         (85, {"num_thread": 1}, True),
     ],
 )
-def test_only_options_of_the_load_reload(http: httpx2.Client, row: int, options: dict[str, Any], *, reloads: bool) -> None:
+def test_only_options_of_the_load_reload(http: httpx2.Client, row: int, more: dict[str, Any], *, reloads: bool) -> None:
     http.post("/api/generate", json={"model": "m", "options": {"num_thread": 2}})
     before = _children()
-    http.post("/api/generate", json={"model": "m", "options": {"num_thread": 2} | options})
+    http.post("/api/generate", json={"model": "m", "options": {"num_thread": 2} | more})
     assert (_children() != before) is reloads, f"row {row}"
 
 

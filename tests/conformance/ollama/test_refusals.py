@@ -16,6 +16,11 @@ _THINK = '"high", "medium", "low", "max", true, or false'
 _RAW = "raw mode does not support template, system, or context"
 _DIGEST = "sha256:" + "0" * 64
 
+_OPTION = 'option "{}" must be of type {}'
+_TOO_LONG = {"model": "b", "input": "a" * 5000, "truncate": False}
+
+_NO_INPUTS: list[Any] = [1, [1, 2], [["a"]], {}, True]
+
 _Body = dict[str, Any] | list[Any] | bytes
 
 EXACT: list[tuple[int, str, _Body, int, str]] = [
@@ -89,22 +94,34 @@ EXACT: list[tuple[int, str, _Body, int, str]] = [
         "illegal base64 data at input byte 4",
     ),
     # Options
-    (72, "/api/chat", {"model": "m", "options": {"num_ctx": "4096"}}, 500, 'option "num_ctx" must be of type integer'),
-    (73, "/api/chat", {"model": "m", "options": {"temperature": "0.5"}}, 500, 'option "temperature" must be of type float32'),
-    (74, "/api/chat", {"model": "m", "options": {"use_mmap": 1}}, 500, 'option "use_mmap" must be of type boolean'),
-    (75, "/api/chat", {"model": "m", "options": {"stop": "x"}}, 500, 'option "stop" must be of type array'),
-    (76, "/api/chat", {"model": "m", "options": {"stop": ["a", 1]}}, 500, 'option "stop" must be of an array of strings'),
-    (80, "/api/chat", {"model": "m", "options": []}, 400, _GO.format("array", "ChatRequest.options", "map[string]interface {}")),
-    (81, "/api/generate", {"model": "m", "options": {"top_k": "1"}}, 500, 'option "top_k" must be of type integer'),
+    (72, "/api/chat", {"model": "m", "options": {"num_ctx": "4096"}}, 500, _OPTION.format("num_ctx", "integer")),
+    (73, "/api/chat", {"model": "m", "options": {"temperature": "0.5"}}, 500, _OPTION.format("temperature", "float32")),
+    (74, "/api/chat", {"model": "m", "options": {"use_mmap": 1}}, 500, _OPTION.format("use_mmap", "boolean")),
+    (75, "/api/chat", {"model": "m", "options": {"stop": "x"}}, 500, _OPTION.format("stop", "array")),
+    (76, "/api/chat", {"model": "m", "options": {"stop": [1]}}, 500, 'option "stop" must be of an array of strings'),
+    (
+        80,
+        "/api/chat",
+        {"model": "m", "options": []},
+        400,
+        _GO.format("array", "ChatRequest.options", "map[string]interface {}"),
+    ),
+    (81, "/api/generate", {"model": "m", "options": {"top_k": "1"}}, 500, _OPTION.format("top_k", "integer")),
     # Embeddings
     *(
         (108, "/api/embed", {"model": model, "input": value}, 400, "invalid input type")
-        for value in (1, [1, 2], [["a"]], {}, True)
+        for value in _NO_INPUTS
         for model in ("b", "nope")
     ),
     (112, "/api/embed", {"model": "b", "dimensions": "2"}, 400, _GO.format("string", "EmbedRequest.dimensions", "int")),
-    (113, "/api/embed", {"model": "b", "input": "a" * 5000, "truncate": False}, 400, "the input length exceeds the context length"),
-    (118, "/api/embeddings", {"model": "b", "prompt": ["a"]}, 400, _GO.format("array", "EmbeddingRequest.prompt", "string")),
+    (113, "/api/embed", _TOO_LONG, 400, "the input length exceeds the context length"),
+    (
+        118,
+        "/api/embeddings",
+        {"model": "b", "prompt": []},
+        400,
+        _GO.format("array", "EmbeddingRequest.prompt", "string"),
+    ),
     # Store
     (122, "/api/blobs/bad", b"x", 400, "invalid digest format"),
     (123, "/api/create", {"model": "x"}, 400, "neither 'from' or 'files' was specified"),
@@ -124,8 +141,8 @@ EXACT: list[tuple[int, str, _Body, int, str]] = [
 
 CONTAINING: list[tuple[int, str, _Body, int, str]] = [
     (61, "/api/generate", {"model": "m", "prompt": "x", "template": "{{ .Prompt"}, 500, "unclosed action"),
-    (69, "/api/chat", {"model": "m", "messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, 400, "support"),
-    (70, "/api/chat", {"model": "m", "messages": [{"tool_calls": [{"function": {"arguments": "{}"}}]}]}, 400, "arguments"),
+    (69, "/api/chat", {"model": "m", "messages": [{"content": "x", "images": ["aGk="]}]}, 400, "support"),
+    (70, "/api/chat", {"messages": [{"tool_calls": [{"function": {"arguments": "{}"}}]}]}, 400, "arguments"),
     (115, "/api/embed", {"model": "b", "input": "hello", "options": {"num_ctx": 1}}, 400, ""),
     (116, "/api/embed", {"model": "m", "input": "x"}, 501, "does not support embeddings"),
     (121, f"/api/blobs/{_DIGEST}", b"x", 400, "digest mismatch, expected"),

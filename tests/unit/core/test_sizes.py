@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from a3s_power.core.sizes import human_bytes, human_count, human_time
+from a3s_power.core.sizes import go_number, human_bytes, human_count, human_time
 
 NOW = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
 
@@ -84,3 +84,16 @@ def test_no_time_is_never_and_a_far_one_for_ever() -> None:
     assert human_time(datetime(1, 1, 1, tzinfo=UTC), NOW) == "Never"
     assert human_time(NOW + timedelta(days=20 * 365 + 1), NOW) == "Forever"
     assert human_time(NOW - timedelta(days=50 * 365), NOW) == "50 years ago"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0, "0"), (4096, "4096"), (10**7, "10000000"), (0.0, "0"), (-0.0, "-0"), (0.7, "0.7"), (-1.5, "-1.5")),
+        *((500000.0, "500000"), (128256.0, "128256"), (1e6, "1e+06"), (8e9, "8e+09"), (1e-5, "1e-05"), (1e-4, "0.0001")),
+        *((3212749888.0, "3.212749888e+09"), (123.456, "123.456"), (1e100, "1e+100"), (1048576.0, "1.048576e+06")),
+        *((float("inf"), "+Inf"), (float("-inf"), "-Inf"), (float("nan"), "NaN")),
+    ],
+)
+def test_numbers_are_printed_as_go_prints_them(value: float, text: str) -> None:
+    assert go_number(value) == text

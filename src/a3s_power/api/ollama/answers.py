@@ -3,14 +3,22 @@
 from typing import Any, Final
 
 import msgspec
+from starlette.responses import Response
 
-from a3s_power.api.ollama.goform import JSON, NDJSON, error_line, float64, refusal
+from a3s_power.api.ollama.goform import JSON, JSON_UTF8, NDJSON, error_line, float64, refusal
 from a3s_power.api.streams import Form
+from a3s_power.core.errors import BadTemplate, PowerError
 from a3s_power.core.events import Done, Logprob, TokenLogprob
 from a3s_power.core.messages import ToolCall
 
-STREAMED: Final = Form(NDJSON, lambda error: refusal(error, media_type=JSON), error_line)
-WHOLE: Final = Form(NDJSON, refusal, error_line)
+
+def _refused(error: PowerError, *, media_type: str = JSON_UTF8) -> Response:
+    """Ollama finds a template that cannot be used only when it renders, and calls that its own failure."""
+    return refusal(PowerError(error.message) if isinstance(error, BadTemplate) else error, media_type=media_type)
+
+
+STREAMED: Final = Form(NDJSON, lambda error: _refused(error, media_type=JSON), error_line)
+WHOLE: Final = Form(NDJSON, _refused, error_line)
 
 
 class CalledFunction(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ _ATTRIBUTES: Final[Mapping[type, frozenset[str]]] = {
     ),
     dict: frozenset({"get", "items", "keys", "values", "copy"}),
     list: frozenset({"index", "count", "copy"}),
-    tuple: frozenset({"index", "count"}),
+    tuple: frozenset({"index", "count", "grouper", "list"}),
     float: frozenset({"is_integer"}),
     Macro: frozenset({"name", "arguments", "catch_kwargs", "catch_varargs", "caller"}),
     LoopContext: frozenset(

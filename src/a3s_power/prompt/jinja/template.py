@@ -29,10 +29,15 @@ _FAILURES: Final = (
 T = TypeVar("T")
 
 
+def local_time() -> datetime:
+    """What templates take for the time, unless a test says otherwise."""
+    return datetime.now().astimezone()
+
+
 class JinjaTemplate:
     """A template's text, compiled when it is first needed. Threads may share it."""
 
-    def __init__(self, source: str, *, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+    def __init__(self, source: str, *, now: Callable[[], datetime] = local_time) -> None:
         self._source = source
         self._clock = Clock(now)
         self._lock = threading.Lock()

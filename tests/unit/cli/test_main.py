@@ -1,0 +1,109 @@
+"""The table of commands: what each imports, what is said of one that does not exist, and how a run ends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from a3s_power import __version__
+from a3s_power.cli.main import COMMANDS, _edits
+from tests.scripted import Answer, Shell, scripted
+
+_HEAVY = {"anyio", "asyncio", "httptools", "httpx2", "jinja2", "starlette", "uvicorn", "uvloop", "xllamacpp"}
+_CALLS = {
+    "--version": {"click", "msgspec", "http.client", "json", "logging", "tomllib"},
+    "--help": {"msgspec", "http.client", "json", "logging", "tomllib", "subprocess"},
+    "list": {"logging", "tomllib", "subprocess", "decimal"},
+    "ps": {"logging", "tomllib", "subprocess"},
+    "show power-tiny": {"logging", "tomllib", "subprocess"},
+    "run power-tiny hi": {"logging", "tomllib"},
+    "cp a b": {"logging", "tomllib", "subprocess"},
+}
+
+
+@pytest.mark.parametrize("line", _CALLS)
+def test_a_command_imports_only_what_it_needs(line: str, tmp_path: Path) -> None:
+    code = (
+        "import atexit, json, sys\n"
+        "atexit.register(lambda: sys.stderr.write('MODULES ' + json.dumps(sorted(sys.modules))))\n"
+        f"sys.argv = ['a3s-power', *{line.split()!r}]\n"
+        "from a3s_power.__main__ import main\n"
+        "main()\n"
+    )
+    answers = {"GET /api/tags": Answer({"models": []}), "GET /api/ps": Answer({"models": []})}
+    answers |= {"POST /api/show": Answer({}), "POST /api/copy": Answer()}
+    answers |= {"POST /api/generate": Answer(lines=({"response": "x", "done": True},))}
+    with scripted(answers) as server:
+        host = "127.0.0.1:1" if line == "--version" else server.address
+        world = {"A3S_POWER_HOME": str(tmp_path), "OLLAMA_HOST": host}
+        run = subprocess.run([sys.executable, "-c", code], env=world, capture_output=True, check=True, input=b"")
+    imported = set(json.loads(run.stderr.decode().partition("MODULES ")[2]))
+    assert not imported & (_HEAVY | _CALLS[line])
+
+
+def test_every_command_has_a_page(shell: Shell) -> None:
+    for entry in COMMANDS:
+        ran = shell("help", entry.name)
+        assert (ran.status, ran.err) == (0, "")
+        assert ran.out.startswith(f"{entry.short}\n\nUsage:\n  a3s-power {entry.name}")
+        assert shell(entry.name, "--help") == ran
+        if entry.alias:
+            assert shell(entry.alias, "-h") == ran
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "edits"), [("run", "run", 0), ("rn", "run", 1), ("", "run", 3), ("nur", "run", 2), ("cp", "ps", 2)]
+)
+def test_edits_are_counted(one: str, other: str, edits: int) -> None:
+    assert _edits(one, other) == edits
+
+
+def test_the_version_is_told_with_the_servers(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    with scripted({"GET /health": Answer({"version": __version__})}) as server:
+        assert shell("--version", "--verbose", server=server).out == f"a3s-power version is {__version__}\n"
+    with scripted({"GET /api/version": Answer({"version": "0.9"})}) as server:
+        ran = shell("--version", "--verbose", server=server)
+    assert ran.out == f"a3s-power version is 0.9\nWarning: client version is {__version__}\n"
+
+
+def test_without_a_server_the_version_is_a_warning(tmp_path: Path) -> None:
+    world = {"A3S_POWER_HOME": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:1"}
+    command = [sys.executable, "-m", "a3s_power", "-v"]
+    run = subprocess.run(command, env=world, capture_output=True, check=True, text=True)
+    assert run.stderr == ""
+    assert run.stdout == (
+        f"Warning: could not connect to a running A3S Power instance\nWarning: client version is {__version__}\n"
+    )
+
+
+@pytest.mark.parametrize("flag", ["-v", "--version"])
+def test_a_bad_file_of_settings_stops_even_the_version(tmp_path: Path, flag: str) -> None:
+    (tmp_path / "config.toml").write_text("bogus = 1")
+    command = [sys.executable, "-m", "a3s_power", flag]
+    run = subprocess.run(command, env={"A3S_POWER_HOME": str(tmp_path)}, capture_output=True, check=False, text=True)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith(f"Error: {tmp_path}/config.toml:1: unknown setting `bogus`")
+
+
+def test_the_address_in_the_file_counts_for_commands(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OLLAMA_HOST")
+    (tmp_path / "home").mkdir()
+    with scripted({"GET /api/tags": Answer({"models": []})}) as server:
+        host, _, port = server.address.partition(":")
+        (tmp_path / "home/config.toml").write_text(f"host = '{host}'\nport = {port}\napi_key = 'k'")
+        assert shell("list").status == 0
+    assert server.asked[0].headers["Authorization"] == "Bearer k"
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path) -> None:
+    models = [
+        {"name": f"m{n}", "digest": "d" * 64, "size": 1, "modified_at": "2026-01-01T00:00:00Z"} for n in range(5000)
+    ]
+    command = f"{sys.executable} -m a3s_power list | head -1; echo ${{PIPESTATUS[0]}}"
+    with scripted({"GET /api/tags": Answer({"models": models})}) as server:
+        world = {"A3S_POWER_HOME": str(tmp_path), "OLLAMA_HOST": server.address, "PATH": "/usr/bin:/bin"}
+        run = subprocess.run(["bash", "-c", command], env=world, capture_output=True, check=True, text=True)
+    assert run.stderr == ""
+    assert run.stdout.splitlines()[1] == "141"

@@ -1,0 +1,80 @@
+"""What a child is given: no secret, no proxy, nothing that sets up the engine behind our back."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from a3s_power.engines import ENGINES
+from a3s_power.runner.launch import environment, launch
+from a3s_power.runner.link import Lines
+
+FOLDER = Path("/private")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HTTP_PROXY", "https_proxy", "ALL_PROXY", "no_proxy", "OLLAMA_HOST", "A3S_POWER_API_KEY", "HF_TOKEN"),
+        *("LLAMA_ARG_MODEL", "LLAMA_CACHE", "LLAMA_MEDIA_MARKER", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK"),
+        *("OPENAI_API_KEY", "GITHUB_TOKEN", "EDITOR"),
+    ],
+)
+def test_a_child_does_not_inherit(name: str) -> None:
+    assert name not in environment({name: "x"}, ENGINES["llamacpp"], FOLDER)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_WAIT_POLICY", "PYTHONPATH"],
+)
+def test_a_child_inherits(name: str) -> None:
+    assert environment({name: "x"}, ENGINES["llamacpp"], FOLDER)[name] == "x"
+
+
+def test_what_the_engine_needs_wins_over_what_the_server_has() -> None:
+    world = environment({"GOMP_SPINCOUNT": "1", "TMPDIR": "/else"}, ENGINES["llamacpp"], FOLDER)
+    assert (world["GOMP_SPINCOUNT"], world["TMPDIR"]) == ("2000", str(FOLDER))
+    assert "GOMP_SPINCOUNT" not in environment({}, ENGINES["echo"], FOLDER)
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(FileNotFoundError):
+        launch("echo", ENGINES["echo"], {}, tmp_path, "/no/such/python")
+    assert list(tmp_path.iterdir()) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_child_whose_parent_is_gone_ends_before_it_begins() -> None:
+    command = [sys.executable, "-m", "a3s_power.runner", "--fd", "0", "--parent", "1", "--engine", "echo"]
+    assert subprocess.run(command, check=False).returncode == (3 if sys.platform == "linux" and os.getpid() != 1 else 0)
+
+
+def test_a_child_leaves_no_core_dump() -> None:
+    program = (
+        "import resource; from a3s_power.runner.guard import no_core_dump\n"
+        "no_core_dump(); print(resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "(0, 0)\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_lines_come_whole_however_they_were_cut(size: int) -> None:
+    seen = list[str]()
+    closed = list[bool]()
+    lines = Lines(seen.append, lambda: closed.append(True))
+    text = "erste\nzw\u00f6lf\n\nlast".encode()
+    for at in range(0, len(text), size):
+        lines.data_received(text[at : at + size])
+    lines.connection_lost(None)
+    assert (seen, closed) == (["erste", "zw\u00f6lf", "", "last"], [True])
+
+
+def test_a_line_without_end_is_not_held_for_ever() -> None:
+    lines = Lines(lambda _: None, lambda: None)
+    for _ in range(100):
+        lines.data_received(b"x" * 10_000)
+    assert len(lines._held) <= 65_536
