@@ -22,6 +22,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from a3s_power.api.app import build
+from a3s_power.api.connection import Connection
 from a3s_power.api.endpoint import ApiSettings
 from a3s_power.core.events import Done, Event, Text
 from a3s_power.core.requests import Chat
@@ -62,7 +63,7 @@ def serve(listener: socket.socket, tokens: int) -> None:
     done = Done("stop", Usage(prompt_tokens=9, output_tokens=tokens, total_ns=1, prompt_ns=1, output_ns=1))
     with tempfile.TemporaryDirectory() as folder:
         app = with_clock(build(service(Path(folder), Paced(*script, done)), ApiSettings()))
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none")
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", http=Connection)
         uvicorn.Server(config).run([listener])
 
 

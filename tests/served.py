@@ -68,7 +68,7 @@ def free_port() -> int:
 def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """The environment of a server with its own home: nothing of ours but what Python needs."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE") if name in os.environ}
-    return kept | {"HOME": str(home), "A3S_POWER_HOME": str(home / "power")} | settings
+    return kept | {"HOME": str(home), "A3S_POWER_HOME": str(home / "power"), **settings}
 
 
 @contextmanager

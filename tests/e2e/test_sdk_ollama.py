@@ -53,12 +53,12 @@ def test_a_prompt_is_answered_and_gone_on_with(client: ollama.Client) -> None:
     first = client.generate("power-tiny", "My name is Ada.", think=False, options=_GREEDY)
     second = client.generate("power-tiny", "What is my name?", context=first.context, think=False, options=_GREEDY)
     assert len(second.context or ()) > len(first.context or ()) > 0
-    assert "Ada" in second.response
+    assert "Ada" in (second.response or "")
 
 
 def test_a_streamed_prompt_ends_with_its_counts(client: ollama.Client) -> None:
     pieces = list(client.generate("power-tiny", _SUM, think=False, options=_GREEDY, stream=True))
-    assert "7" in "".join(piece.response for piece in pieces)
+    assert "7" in "".join(piece.response or "" for piece in pieces)
     assert pieces[-1].done_reason == "stop"
     assert pieces[-1].context
 
@@ -121,7 +121,7 @@ def test_an_unknown_model_is_a_404(client: ollama.Client) -> None:
 async def test_the_asynchronous_client_does_all_of_it(async_client: ollama.AsyncClient) -> None:
     answer = await async_client.chat("power-tiny", _MESSAGES, think=False, options=_GREEDY)
     pieces = [
-        piece.response
+        piece.response or ""
         async for piece in await async_client.generate("power-tiny", _SUM, think=False, options=_GREEDY, stream=True)
     ]
     assert "7" in (answer.message.content or "")

@@ -9,7 +9,16 @@ from a3s_power.core.errors import BadRequest, InvalidDuration
 NEVER: Final = math.inf
 """The keep-alive of a model that stays, in seconds."""
 
-_NANOSECONDS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_NANOSECONDS: Final = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,  # both signs that look alike
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 _TERM = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 _LONGEST: Final = 2**63 - 1
 _DIGITS: Final = 19
@@ -54,8 +63,15 @@ def _terms(rest: str, text: str) -> list[int]:
 
 def _quoted(text: str) -> str:
     """As Go's time package quotes: only quotes, backslashes, control and non-ASCII characters are escaped."""
-    escaped = (f"\\{c}" if c in '"\\' else c if " " <= c <= "~" else "".join(f"\\x{b:02x}" for b in c.encode("utf-8", "replace")) for c in text)
-    return f'"{"".join(escaped)}"'
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    if " " <= character <= "~":
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "replace"))
 
 
 def format_duration(nanoseconds: int) -> str:

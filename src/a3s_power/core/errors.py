@@ -1,9 +1,9 @@
 """Everything that may go wrong, as one small tree.
 
     PowerError 500
-    ├── BadRequest 400      InvalidName · InvalidOption (500) · BadFormat (500) · InvalidDuration · InvalidDigest · BadModelfile · BadTemplate
-    │                       BadFile · PromptTooLong · NotCapable · TooLarge (413) · CompressedBody (415)
-    │                       BadConfig
+    ├── BadRequest 400      InvalidName · InvalidOption (500) · BadFormat (500) · InvalidDuration · InvalidDigest
+    │                       BadModelfile · BadTemplate · BadFile · BadConfig · PromptTooLong · NotCapable
+    │                       TooLarge (413) · CompressedBody (415)
     ├── NotAllowed 403
     ├── NotFound 404        ModelNotFound · BlobNotFound
     ├── NotSupported 501    what this version, or this kind of model, does not offer
@@ -11,8 +11,8 @@
     ├── EngineFailed 500    EngineRefused · EngineMissing · LoadFailed · LoadStalled · OutOfMemory · RunnerDied
     └── StoreFailed 500     DigestMismatch (400) · InUse (409) · DiskFull (507) · BadManifest
 
-`status` is a hint for the HTTP edge; nothing below the edge reads it. Errors cross from the child process to the server as
-their `kind` and message, and are made again there with `revive`.
+`status` is a hint for the HTTP edge; nothing below the edge reads it. Errors cross from the child process to the server
+as their `kind` and message, and are made again there with `revive`.
 """
 
 from collections.abc import Iterator

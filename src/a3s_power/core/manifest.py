@@ -27,7 +27,9 @@ TENSOR: Final = f"{_IMAGE}tensor"
 JSON: Final = f"{_IMAGE}json"
 
 
-class Layer(msgspec.Struct, frozen=True, kw_only=True, rename={"media_type": "mediaType", "source": "from"}, omit_defaults=True):
+class Layer(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"media_type": "mediaType", "source": "from"}
+):
     """A blob with a meaning. `source` is the model or file it came from; `name` the tensor or file of tensor models."""
 
     media_type: str
@@ -90,7 +92,10 @@ _OPTIONAL_CONFIG: Final = (
     *("renderer", "parser", "requires", "remote_host", "remote_model"),
     *("capabilities", "context_length", "embedding_length", "base_name"),
 )
-_GO_ESCAPES: Final = ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026"), ("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029"))
+_GO_ESCAPES: Final = (
+    *((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026")),
+    *(("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029")),
+)
 
 
 def go_json(value: Any, *, order: str | None = None) -> bytes:  # noqa: ANN401 -- any JSON value or struct

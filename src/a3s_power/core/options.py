@@ -82,11 +82,20 @@ DEFAULTS: Final = Options(
 """What holds for a request when nobody says otherwise. Load options have no default here: unsaid means automatic."""
 
 NAMES: Final = Options.__struct_fields__
-_FLOATS: Final = frozenset({"top_p", "min_p", "typical_p", "temperature", "repeat_penalty", "presence_penalty", "frequency_penalty", "mirostat_tau", "mirostat_eta"})
+_FLOATS: Final = frozenset(
+    {
+        *("top_p", "min_p", "typical_p", "temperature", "mirostat_tau", "mirostat_eta"),
+        *("repeat_penalty", "presence_penalty", "frequency_penalty"),
+    }
+)
 _BOOLEANS: Final = frozenset({"use_mmap", "use_mlock", "flash_attention"})
 KINDS: Final[Mapping[str, Kind]] = {
-    name: "array" if name == "stop" else "float32" if name in _FLOATS else "boolean" if name in _BOOLEANS else "integer" for name in NAMES
+    **dict.fromkeys(NAMES, "integer"),
+    **dict.fromkeys(_FLOATS, "float32"),
+    **dict.fromkeys(_BOOLEANS, "boolean"),
+    "stop": "array",
 }
+"""The type of each option, in Go's word for it."""
 _INT32: Final = 2**31 - 1
 _INT64: Final = 2**63 - 1
 

@@ -33,7 +33,7 @@ class _Generation(_Inference, frozen=True, kw_only=True):
     render_only: bool = False
     """Answer the rendered prompt and do not run it."""
     bad_format: str = ""
-    """What is wrong with the format, as the sentence of a BadFormat to raise once generation starts; empty when nothing."""
+    """What is wrong with the format, as the sentence of the BadFormat that generation starts with; else empty."""
 
 
 class Chat(_Generation, frozen=True, kw_only=True):

@@ -37,11 +37,11 @@ def model(**changes: Any) -> Model:
 
 
 def chat(**fields: Any) -> Chat:
-    return Chat(**({"model": _NAME, "shown": "M", "messages": (_USER,)} | fields))
+    return msgspec.structs.replace(Chat(model=_NAME, shown="M", messages=(_USER,)), **fields)
 
 
 def generate(**fields: Any) -> Generate:
-    return Generate(**({"model": _NAME, "shown": "M", "prompt": "hi"} | fields))
+    return msgspec.structs.replace(Generate(model=_NAME, shown="M", prompt="hi"), **fields)
 
 
 @pytest.mark.parametrize(
