@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -137,3 +138,19 @@ def churn(root: str, seed: int, alive: Event, *, cleans: bool) -> None:
         except (BlobNotFound, ModelNotFound, StoreFailed):
             # Another process was quicker: it deleted the model, or took for a leftover what is just being written.
             continue
+
+
+def contend(root: str, seed: int, turns: int) -> None:
+    """Make and delete models of the same few blobs as others do, and fail when ever one is there and not whole."""
+    _sync_with(lambda: None)
+    chance, store = random.Random(seed), Store(Path(root))
+    for _ in range(turns):
+        name = chance.choice(("a", "b"))
+        with suppress(BlobNotFound, ModelNotFound):
+            if chance.randrange(2):
+                make(store, name, "same", iter((b"weights",)))
+            else:
+                store.delete(ModelName.parse(name))
+        with store._lock.held():
+            for stored in store.manifests.scan().stored:
+                assert all(store.blobs.has(digest) for digest in stored.manifest.blobs)

@@ -21,12 +21,13 @@ from a3s_power.core.names import ModelName
 from a3s_power.store import Store
 from a3s_power.store.layout import Layout
 from a3s_power.store.manifests import Manifests
-from tests.churn import LATER, churn, lives, make
+from tests.churn import LATER, churn, contend, lives, make
 from tests.stores import files_below, named
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 
 _ROUNDS: Final = 25
+_TURNS: Final = 150
 _LONGEST_LIFE_SECONDS: Final = 0.06
 
 # Forked from a process of one thread that has everything imported: a child lives within milliseconds.
@@ -128,6 +129,14 @@ def test_two_children_killed_at_random_leave_whole_models_behind(tmp_path: Path)
         listed += len(check_whole(root))
     assert listed > _ROUNDS
     check_clean(root)
+
+
+def test_processes_that_contend_for_the_same_blobs_never_see_a_model_without_them(tmp_path: Path) -> None:
+    children = [_child(contend, str(tmp_path / "models"), seed, _TURNS) for seed in range(3)]
+    for child in children:
+        child.join(60)
+    assert [child.exitcode for child in children] == [0, 0, 0]
+    check_clean(tmp_path / "models")
 
 
 def _make(store: Store, name: str, turn: int) -> None:

@@ -1,6 +1,6 @@
 """From a request to what the model's child shall run: checks in Ollama's order, and the whole conversation. Pure."""
 
-from a3s_power.core.errors import BadFormat, BadRequest, NotCapable
+from a3s_power.core.errors import BadFormat, BadRequest, NotCapable, NotSupported
 from a3s_power.core.messages import Message
 from a3s_power.core.model import Model
 from a3s_power.core.options import DEFAULTS, Options
@@ -16,6 +16,14 @@ def wants_unload(request: Chat | Generate) -> bool:
 def wants_load(request: Chat | Generate) -> bool:
     """Whether the request has nothing to answer, so that it only brings the model into memory."""
     return not request.messages if isinstance(request, Chat) else not request.prompt
+
+
+def check_runnable(request: Chat | Generate | Embed, model: Model) -> None:
+    """Raise NotSupported for a model without a GGUF: one of safetensors, or one that runs elsewhere."""
+    if model.config.remote_host or model.config.remote_model:
+        raise NotSupported(f'"{request.shown}" runs on {model.config.remote_host or "another host"}, not here')
+    if not model.files.weights:
+        raise NotSupported(f'"{request.shown}" has no GGUF weights, and this version runs no others')
 
 
 def check_chat(request: Chat, model: Model) -> None:

@@ -38,6 +38,8 @@ class LocalLibrary:
 
     def _describe(self, name: ModelName, verbose: bool) -> Description:  # noqa: FBT001 -- called by position in a thread
         model = self._store.models.read(name)
+        if not model.files.weights:
+            return Description(model=model, info={})
         header = reader.read_header(model.files.weights, arrays=verbose)
         projector = None
         if model.files.projectors:

@@ -64,7 +64,7 @@ class Blobs:
         with file:
             if size > most:
                 raise BadManifest(f"layer {digest} is larger than {most} bytes")
-            return file.read(most)
+            return file.read(size)
 
     def put(
         self, source: bytes | BinaryIO | Iterable[bytes], expected: Digest | None = None, size: int | None = None

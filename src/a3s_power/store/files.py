@@ -53,6 +53,7 @@ def place(root: Path, *parts: str, create: bool = False) -> Iterator[Place]:
             if create:
                 with suppress(FileExistsError):
                     os.mkdir(part, FOLDER_MODE, dir_fd=at)
+                    os.fsync(at)
             below = enter(part, _FOLDER | _NO_LINKS, dir_fd=at)
             os.close(at)
             at = below

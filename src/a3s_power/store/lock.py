@@ -48,31 +48,37 @@ class StoreLock:
         self._path = path
         self._mutex = threading.RLock()
         self._depth = 0
+        self._alone = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Wait for the lock and keep it inside. Raises OSError where the lock file cannot be made."""
+        """Wait for the lock and keep it inside. Raises OSError or StoreFailed where the lock file cannot be made."""
         with self._mutex, ExitStack() as stack:
             if self._depth == 0:
-                stack.enter_context(_file_lock(self._path))
+                stack.enter_context(self._file_lock())
             self._depth += 1
             try:
                 yield
             finally:
                 self._depth -= 1
 
-
-@contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    make_folder(path.parent)
-    descriptor = os.open(path, _FLAGS, FILE_MODE)
-    try:
+    @contextmanager
+    def _file_lock(self) -> Iterator[None]:
+        make_folder(self._path.parent)
+        descriptor = os.open(self._path, _FLAGS, FILE_MODE)
         try:
-            _acquire(descriptor)
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
+            try:
+                _acquire(descriptor)
+            except OSError as error:
+                if error.errno not in _UNSUPPORTED:
+                    raise
+                self._go_on_alone()
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _go_on_alone(self) -> None:
+        """The threads of this process still exclude each other."""
+        if not self._alone:
+            self._alone = True
             log.warning("this file system has no locks: only one server may use the models folder")
-        yield
-    finally:
-        os.close(descriptor)

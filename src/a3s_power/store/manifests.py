@@ -115,6 +115,8 @@ class Manifests:
                 log.warning("bad manifest skipped", manifest="/".join(parts), error=error)
                 corrupt.append("/".join(parts))
                 mentioned.update(Digest.parse(match[0].decode()) for match in _MENTION.finditer(content))
+                if len(content) > limits.MANIFEST_BYTES:
+                    closed.append(OSError(errno.EFBIG, os.strerror(errno.EFBIG)))
             else:
                 stored.append(entry)
                 mentioned |= entry.manifest.blobs
@@ -160,7 +162,9 @@ class Manifests:
     def _content(self, parts: tuple[str, ...]) -> tuple[bytes, float]:
         *folders, tag = parts
         with place(self._layout.manifests, *folders) as folder, open_regular(folder, tag) as file:
-            return file.read(limits.MANIFEST_BYTES + 1), os.fstat(file.fileno()).st_mtime
+            status = os.fstat(file.fileno())
+            # One byte more than may be, so that a reader sees that it is too much.
+            return file.read(min(status.st_size, limits.MANIFEST_BYTES + 1)), status.st_mtime
 
     def _names(self) -> Iterator[ModelName]:
         for parts in _files(self._layout.manifests):

@@ -60,6 +60,8 @@ class Models:
     def read(self, name: ModelName) -> Model:
         """The model of this name, in whatever case it is written.
 
+        One of tensors, or one that runs elsewhere, has no path of weights; its own digest stands for theirs.
+
         Raises:
             ModelNotFound: no such model, or one whose blobs are not all there.
             BadManifest: its manifest or a small layer cannot be read.

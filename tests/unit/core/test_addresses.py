@@ -66,8 +66,6 @@ def test_only_this_machine_is_loopback(host: str, *, loopback: bool) -> None:
     assert Address(host=host).loopback is loopback
 
 
-@pytest.mark.parametrize(
-    ("host", "instead"), [("", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("h", "h")]
-)
+@pytest.mark.parametrize(("host", "instead"), [("", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("h", "h")])
 def test_one_connects_to_this_machine_where_all_interfaces_are_meant(host: str, instead: str) -> None:
     assert Address(host=host).connectable == Address(host=instead)

@@ -12,7 +12,7 @@ from a3s_power.core.digests import Digest
 from a3s_power.core.errors import BadManifest, ModelNotFound, StoreFailed
 from a3s_power.core.manifest import CONFIG_TYPE, MODEL, Layer, Manifest, write_manifest
 from a3s_power.store.layout import Layout
-from a3s_power.store.manifests import Manifests
+from a3s_power.store.manifests import Manifests, Scan
 from tests.stores import files_below, named
 
 A, B = Digest("a" * 64), Digest("b" * 64)
@@ -124,6 +124,11 @@ def test_a_scan_that_cannot_open_everything_says_it_is_not_whole(layout: Layout,
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (scan.stored, scan.corrupt, scan.whole) == ([], [], False)
+
+
+def test_a_scan_that_met_a_manifest_over_the_limit_says_it_is_not_whole(layout: Layout, manifests: Manifests) -> None:
+    lay(layout, f"{DEFAULT}/huge/latest", CONTENT[:-2] + b" " * 2**20 + b"}")
+    assert manifests.scan() == Scan([], [f"{DEFAULT}/huge/latest"], frozenset({A, B}), whole=False)
 
 
 def test_an_empty_store_has_no_manifests(manifests: Manifests) -> None:

@@ -229,9 +229,8 @@ def test_nothing_is_listed_where_nothing_is(store: Store) -> None:
     ("prefer_go", "able"), [(True, {"completion", "insert"}), (False, {"completion", "tools", "thinking"})]
 )
 def test_a_go_template_is_weighed_against_the_file_s_own_as_the_setting_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefer_go: bool, able: set[str]
+    tmp_path: Path, prefer_go: bool, able: set[str]
 ) -> None:
-    monkeypatch.setattr("a3s_power.prompt.capabilities.GO_TEMPLATES", True)
     weights = gguf({**LLAMA, "tokenizer.chat_template": "{{ messages }} {{ tools }} <think></think>"})
     store = Store(tmp_path / "models", prefer_go=prefer_go)
     add_model(store, "m", (types.TEMPLATE, b"{{ .Prompt }}{{ .Suffix }}"), weights=weights)

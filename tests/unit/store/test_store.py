@@ -98,6 +98,16 @@ def test_a_blob_that_a_broken_manifest_speaks_of_survives_the_deletion_of_others
     assert _blobs(store) == manifest.blobs - {Digest.of(b"mine")}
 
 
+def test_nothing_of_a_deleted_model_goes_while_a_manifest_cannot_be_read_to_its_end(store: Store) -> None:
+    manifest = add_model(store, "m")
+    store.manifests.write(named("huge"), b" " * 2**20 + write_manifest(manifest))
+    store.delete(named("m"))
+    assert _names(store) == set()
+    assert _blobs(store) == manifest.blobs
+    with pytest.raises(InUse):
+        store.remove_blob(WEIGHTS)
+
+
 def test_a_copy_is_a_second_name_for_the_same_bytes(store: Store) -> None:
     add_model(store, "m", (types.SYSTEM, b"s"))
     before = _blobs(store)
