@@ -105,6 +105,7 @@ class LocalInference:
             raise ModelNotFound(request.shown) from None
         if isinstance(request, Embed) and request.exact and model.name != request.model:
             raise ModelNotFound(request.shown)
+        conversation.check_runnable(request, model)
         return model
 
     def _options(self, request: Chat | Generate | Embed, model: Model) -> Options:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import BadFormat, BadRequest, InvalidOption, NotCapable, PowerError
+from a3s_power.core.errors import BadFormat, BadRequest, InvalidOption, NotCapable, NotSupported, PowerError
 from a3s_power.core.manifest import ConfigBlob, Layer, Manifest
 from a3s_power.core.messages import Message, Tool
 from a3s_power.core.model import Facts, Model, ModelFiles
@@ -57,6 +57,19 @@ def generate(**fields: Any) -> Generate:
 def test_a_chat_is_refused_in_ollamas_words(request_fields: Any, capabilities: Any, complaint: str) -> None:
     with pytest.raises(NotCapable) as refusal:
         conversation.check_chat(chat(**request_fields), model(capabilities=capabilities))
+    assert refusal.value.message == complaint
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"files": ModelFiles(weights="")}, '"M" has no GGUF weights, and this version runs no others'),
+        ({"config": ConfigBlob(remote_host="h.example", remote_model="m")}, '"M" runs on h.example, not here'),
+    ],
+)
+def test_a_model_that_no_engine_here_can_run_says_so(changes: Any, complaint: str) -> None:
+    with pytest.raises(NotSupported) as refusal:
+        conversation.check_runnable(chat(), model(**changes))
     assert refusal.value.message == complaint
 
 
