@@ -43,9 +43,10 @@ def load_options(**options: Any) -> LoadOptions:
     return LoadOptions(**{"context_length": 512, "parallel": 2, "batch": 128} | options)
 
 
-def raw(text: str, **options: Any) -> Run:
+def raw(text: str, *, truncate: bool = True, top_logprobs: int | None = None, **options: Any) -> Run:
     """A run of a text as it is, greedy unless `options` of the request say otherwise."""
-    return Run(text=text, options=Options.merged(DEFAULTS, Options(temperature=0.0), Options(**options)))
+    merged = Options.merged(DEFAULTS, Options(temperature=0.0), Options(**options))
+    return Run(text=text, options=merged, truncate=truncate, top_logprobs=top_logprobs)
 
 
 async def events(runner: RunnerProcess, request: Run) -> list[Event]:

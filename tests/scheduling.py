@@ -75,10 +75,11 @@ def an_ask(ticket: int, name: str = "a", *, memory_bytes: int = 0, **said: Any) 
 
 
 class FakeRunner:
-    """A child that is no process. Tests decide when it is loaded (`finish`), how it fails, and when it dies."""
+    """A child that is no process. A `ready` one loads at once; else tests decide (`finish`), and when it dies."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, ready: bool) -> None:
         self.pid = pid
+        self.ready = ready
         self.loaded: Loaded | None = None
         self.last_progress = 0.0
         self.busy = 0
@@ -99,6 +100,8 @@ class FakeRunner:
         """Wait for the test's word."""
         self.files, self.options, self.report = files, options, progress or self.report
         self.asked_to_load.set()
+        if self.ready:
+            self.finish()
         self.loaded = await self._answer
         return self.loaded
 
@@ -156,33 +159,26 @@ async def _said(*events: Event) -> AsyncIterator[AsyncIterator[Event]]:
 
 
 class FakeChildren:
-    """Spawns fake runners; `ready` ones load at once. `started` holds all of them, in order."""
+    """Spawns fake runners; `started` holds all of them, in order."""
 
     def __init__(self, *, ready: bool = True) -> None:
-        self._ready = ready
-        self._changed = anyio.Condition()
+        self.ready = ready
         self.started: list[FakeRunner] = []
+        self._changed = anyio.Event()
 
     async def spawn(self, engine: str) -> FakeRunner:
         """As `Spawn`."""
-        runner = FakeRunner(pid=len(self.started) + 1)
+        runner = FakeRunner(pid=len(self.started) + 1, ready=self.ready)
         self.started.append(runner)
-        async with self._changed:
-            self._changed.notify_all()
-        if self._ready:
-            asyncio.get_running_loop().create_task(_finish(runner)).add_done_callback(lambda done: done.result())
+        self._changed.set()
+        self._changed = anyio.Event()
         return runner
 
     async def child(self, number: int) -> FakeRunner:
         """The child with this number, from 1, once it has been asked to load."""
-        async with self._changed:
+        with anyio.fail_after(10):
             while len(self.started) < number:
                 await self._changed.wait()
-        runner = self.started[number - 1]
-        await runner.asked_to_load.wait()
+            runner = self.started[number - 1]
+            await runner.asked_to_load.wait()
         return runner
-
-
-async def _finish(runner: FakeRunner) -> None:
-    await runner.asked_to_load.wait()
-    runner.finish()

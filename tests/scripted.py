@@ -1,4 +1,4 @@
-"""A small real HTTP server that answers what a test tells it to, for tests of the command; and the command in-process."""
+"""A small real HTTP server that answers what a test tells it to; and the command, run in this process."""
 
 import io
 import json
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pytest
 
@@ -55,7 +55,7 @@ class Scripted:
         """The bodies of all requests for a path."""
         return [asked.body for asked in self.asked if asked.path == path]
 
-    def __enter__(self) -> "Scripted":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -72,10 +72,10 @@ def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def served(home: Path, **settings: str) -> Iterator[Served]:
-    """A server with these environment settings, ready to answer; stopped with SIGTERM, and it must end by itself."""
+def served(home: Path, *flags: str, **settings: str) -> Iterator[Served]:
+    """A server with these flags and variables, ready to answer; stopped with SIGTERM, and it must end by itself."""
     port = free_port()
-    command = [sys.executable, "-m", "a3s_power", "serve"]
+    command = [sys.executable, "-m", "a3s_power", "serve", *flags]
     world = environment(home, {"OLLAMA_HOST": f"127.0.0.1:{port}"} | settings)
     with (home / "serve.log").open("wb") as log:
         process = subprocess.Popen(command, env=world, stdout=log, stderr=subprocess.STDOUT, cwd=home)

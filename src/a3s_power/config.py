@@ -280,7 +280,9 @@ def _from_file(file: Path, settings: Mapping[str, Declared], warnings: dict[str,
         text = file.read_text("utf-8")
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadConfig(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise BadConfig(f"{file}: {error}") from error
     import tomllib  # noqa: PLC0415 -- most commands of most users start without a file
 

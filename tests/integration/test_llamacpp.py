@@ -8,7 +8,6 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from a3s_power.core.errors import BadFile, EngineRefused, LoadFailed, OutOfMemory, PromptTooLong
@@ -149,9 +148,8 @@ async def test_a_seed_makes_chance_repeatable(tmp_path: Path, tiny: Path) -> Non
 
 async def test_log_probabilities_come_with_their_pieces(tmp_path: Path) -> None:
     async with loaded("llamacpp", tmp_path) as runner:
-        request = raw(HELLO, num_predict=3)
         for wanted in (0, 2):
-            *pieces, _ = await events(runner, _with_logprobs(request, wanted))
+            *pieces, _ = await events(runner, raw(HELLO, num_predict=3, top_logprobs=wanted))
             assert [piece.text for piece in pieces if isinstance(piece, Text)] == ["Hello", "!", " How"]
             for piece in pieces:
                 assert isinstance(piece, Text)
@@ -162,24 +160,16 @@ async def test_log_probabilities_come_with_their_pieces(tmp_path: Path) -> None:
                 assert sorted(token.top, key=lambda one: -one.logprob) == list(token.top)
 
 
-def _with_logprobs(request: Any, wanted: int) -> Any:
-    return msgspec.structs.replace(request, top_logprobs=wanted)
-
-
 # Prompts.
 
 
 async def test_a_prompt_over_the_context_is_refused_with_both_numbers(tmp_path: Path, tiny: Path) -> None:
     async with loaded("llamacpp", tmp_path, tiny, context_length=256) as runner:
         with pytest.raises(PromptTooLong) as caught:
-            await events(runner, _whole(raw("x" * 300)))
+            await events(runner, raw("x" * 300, truncate=False))
         detail = json.loads(caught.value.message)["error"]
         assert (detail["n_prompt_tokens"], detail["n_ctx"]) == (302, 256)
         assert detail["type"] == "exceed_context_size_error"
-
-
-def _whole(request: Any) -> Any:
-    return msgspec.structs.replace(request, truncate=False)
 
 
 async def test_a_beginning_that_the_engine_adds_is_not_there_twice(tmp_path: Path, tiny: Path) -> None:
@@ -326,6 +316,30 @@ async def test_a_context_beyond_all_memory_is_told_apart(tmp_path: Path) -> None
     async with spawned("llamacpp", tmp_path) as runner:
         with pytest.raises(OutOfMemory, match=r"model requires more memory \(.+ GB\) than this machine has \(.+ GB\)"):
             await runner.load(ModelFiles(weights=str(path)), load_options(context_length=2**30, parallel=1))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kv_cache_type": "q8_0"},
+        {"kv_cache_type": "f32", "flash_attention": False},
+        {"flash_attention": True},
+        {"use_mmap": False},
+        {"use_mmap": True, "use_mlock": True},
+        {"threads": 2, "threads_batch": 2},
+        {"main_gpu": 0},
+        {"tensor_split": (1.0, 2.0)},
+        {"gpu_layers": 0},
+        {"prompt_cache_mib": 16},
+        {"batch": 32},
+        {"batch": None},
+        {"shift": False},
+    ],
+    ids=str,
+)
+async def test_the_engine_takes_every_option_of_a_load(tmp_path: Path, options: dict[str, Any]) -> None:
+    async with loaded("llamacpp", tmp_path, **options) as runner:
+        assert (await answer(runner, raw(HELLO)))[0] == "Hello! How can I help you?"
 
 
 async def test_an_adapter_changes_the_answers(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from a3s_power.core.errors import BadModelfile
 from a3s_power.core.modelfile import ROLES, Instruction, Modelfile, Name
 
 _WORDS = st.sampled_from(
-    [*("FROM m\n", "from ", "SYSTEM ", "system\t", "PARAMETER stop ", "PARAMETER x ", "MESSAGE user ", "TEMPLATE ")]
-    + [*('"', '"""', "a", "b c", " ", "\t", "\n", "\r", "\r\n", "#", "# c\n", "é", "\u200b", "{{ .Prompt }}", "'", ":")]
+    ["FROM m\n", "from ", "SYSTEM ", "system\t", "PARAMETER stop ", "PARAMETER x ", "MESSAGE user ", "TEMPLATE "]
+) | st.sampled_from(
+    ['"', '"""', "a", "b c", " ", "\t", "\n", "\r", "\r\n", "#", "# c\n", "é", "\u200b", "{{ .Prompt }}", "'", ":"]
 )
 _TEXTS = st.lists(_WORDS, max_size=30).map("".join)
 _VALUES = st.text(alphabet=st.sampled_from('"\n\r\t ab#é\u200b\xa0\x1b'), max_size=12) | st.text(max_size=20)

@@ -11,11 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from a3s_power.api.hosts import Hosts
 from a3s_power.api.origins import Origins
 from a3s_power.api.routes import PATTERN
+from a3s_power.core import limits
 from a3s_power.log import get_logger, request_id
-
-HEADERS: Final = 100
-HEADER_BYTES: Final = 64 * 1024
-HEADER_LINE_BYTES: Final = 8 * 1024
 
 _CLIENT_GONE: Final = 499
 _ALLOWED_METHODS: Final = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
@@ -140,11 +137,15 @@ class Guard:
 
 def _too_much(scope: Scope) -> int | None:
     """The status for a request whose head is over its limits. Nothing of it was acted on yet."""
-    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > HEADER_LINE_BYTES:
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > limits.HEADER_LINE_BYTES:
         return 414
     headers = scope["headers"]
     sizes = [len(name) + len(value) for name, value in headers]
-    if len(sizes) > HEADERS or sum(sizes) > HEADER_BYTES or (sizes and max(sizes) > HEADER_LINE_BYTES):
+    if (
+        len(sizes) > limits.HEADERS
+        or max(sizes, default=0) > limits.HEADER_LINE_BYTES
+        or sum(sizes) > limits.HEAD_BYTES
+    ):
         return 431
     return None
 

@@ -40,14 +40,21 @@ def server_for(client: Client) -> Iterator[Client]:
 def _own_server() -> Iterator[Client]:
     settings = config.load(paths.config_file()).config
     log_file = paths.places(data_dir=settings.data_dir).logs / "run.log"
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    with log_file.open("w+b") as log, _started(log) as (process, address):
+    with _opened(log_file) as log, _started(log) as (process, address):
         try:
             yield Client(address)
         except (Unreachable, Refused):
             if _gone(process):
                 raise PowerError(f"the server ended: {_last_lines(log_file)}") from None
             raise
+
+
+def _opened(log_file: Path) -> IO[bytes]:
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        return log_file.open("wb")
+    except OSError as error:
+        raise PowerError(f"open {log_file}: {error.strerror}") from error
 
 
 @contextlib.contextmanager

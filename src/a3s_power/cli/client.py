@@ -11,12 +11,14 @@ from contextlib import closing, contextmanager
 from typing import Any, BinaryIO, Final
 
 from a3s_power import __version__, config, paths
+from a3s_power.cli.terminal import one_line
 from a3s_power.core.addresses import Address
 from a3s_power.core.errors import PowerError
 
 LINE_BYTES: Final = 8_000_000
 """The longest line of a stream."""
 _CHUNK_BYTES: Final = 1 << 20
+_PIECE_BYTES: Final = 1 << 16
 _NOBODY: Final = "could not connect to a3s-power, run 'a3s-power serve' to start it"
 _UNTOLD: Final = "something went wrong, please see the a3s-power server logs for details"
 
@@ -70,7 +72,7 @@ class Client:
             with contextlib.suppress(PowerError):
                 answer = self.ask("GET", path, patience=patience)
                 if isinstance(answer, dict) and answer.get("version"):
-                    return str(answer["version"])
+                    return one_line(str(answer["version"]))
         return ""
 
     def ask(
@@ -99,10 +101,7 @@ class Client:
                 text = _error_text(response.read())
                 status = f"{response.status} {response.reason}"
                 raise Refused(f"{status}: {text}" if text else status, response.status)
-            while line := response.readline(LINE_BYTES + 1):
-                if len(line) > LINE_BYTES:
-                    raise Refused("the server sent a line that is too long")
-                yield _line(line)
+            yield from map(_event, _lines(response))
 
     def has_blob(self, digest: str) -> bool:
         """Whether the server has a blob already."""
@@ -117,8 +116,8 @@ class Client:
                 connection.putheader(name, value)
             connection.endheaders()
             yield from _sent(connection, file)
-            response = connection.getresponse()
-            content = response.read()
+            with closing(connection.getresponse()) as response:
+                content = response.read()
         if response.status >= http.HTTPStatus.BAD_REQUEST:
             raise Refused(_error_text(content) or _UNTOLD, response.status)
 
@@ -130,7 +129,8 @@ class Client:
         headers = dict(self._headers({"Content-Type": "application/json", "Accept": accept}))
         with self._errors(), closing(self._connection(patience)) as connection:
             connection.request(method, self._path(path), content, headers)
-            yield connection.getresponse()
+            with closing(connection.getresponse()) as response:
+                yield response
 
     def _connection(self, patience: float | None = None) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
@@ -194,7 +194,19 @@ def _error_text(content: bytes) -> str:
     return str(body.get("error", "")) if isinstance(body, dict) else content.decode("utf-8", "replace")
 
 
-def _line(line: bytes) -> dict[str, Any]:
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The answer cut at its line ends, as it comes. Unlike `readline`, this notices an answer that breaks off."""
+    held = b""
+    while piece := response.read1(_PIECE_BYTES):
+        *lines, held = (held + piece).split(b"\n")
+        if any(len(line) >= LINE_BYTES for line in (*lines, held)):
+            raise Refused("the server sent a line that is too long")
+        yield from lines
+    if held:
+        yield held
+
+
+def _event(line: bytes) -> dict[str, Any]:
     try:
         event = json.loads(line)
     except ValueError as error:

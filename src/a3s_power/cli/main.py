@@ -1,6 +1,7 @@
 """The table of commands, each imported when it is called, and what becomes of their errors."""
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Final, NamedTuple
 import click
 
 from a3s_power.cli.options import BOOLEAN, HELP, Flag, canonical
+from a3s_power.cli.terminal import harmless
 from a3s_power.core.errors import BadRequest, PowerError
 
 PROGRAM: Final = "a3s-power"
@@ -103,20 +105,33 @@ root: Final = Root(
 
 def run(args: Sequence[str]) -> int:
     """Run a command line and say with which status the process should end; errors are printed here."""
+    _ready_streams()
     try:
         root.main(list(args), PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
     except PowerError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {harmless(str(error))}", file=sys.stderr)
         return 1
     except click.exceptions.Exit as end:
         return end.exit_code
     except BrokenPipeError:
         # Whoever read our output has left. What is buffered must not be tried again at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13
+        return 1
     except (KeyboardInterrupt, click.Abort):
         return 128 + 2
     return 0
+
+
+def _ready_streams() -> None:
+    """Whoever started us may have closed a stream, and a text may hold what the terminal's encoding has not."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Open as long as the process, and by the builtin: this module does without pathlib's import.
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _suggestions(word: str) -> str:

@@ -50,10 +50,10 @@ class Bar:
         self._completed = 0
         self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
 
-    def set(self, completed: int) -> None:
-        """So many bytes are there."""
+    def set(self, completed: int, now: float | None = None) -> None:
+        """So many bytes are there, now or at that second of a clock that only goes forward."""
         self._completed = min(completed, self._total)
-        now = time.monotonic()
+        now = time.monotonic() if now is None else now
         if not self._samples or now - self._samples[-1][0] >= 1:
             self._samples.append((now, self._completed))
 
@@ -102,7 +102,7 @@ class Progress:
         self._live = is_terminal(self._stream)
         self._keep = keep
         self._lines: list[Spinner | Bar] = []
-        self._said: str | None = None
+        self._said = ""
         self._drawn = 0
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -140,10 +140,15 @@ class Progress:
             self._said = message
             self._add(Spinner(message), message)
 
+    def spin(self) -> None:
+        """Something goes on that needs no words: a terminal shows it, nothing else does."""
+        if self._live:
+            self._add(Spinner(""), "")
+
     def bar(self, message: str, total: int) -> Bar:
         """A bar for so many bytes; its owner moves it on."""
         bar = Bar(message, total)
-        self._said = None
+        self._said = ""
         self._add(bar, message)
         return bar
 

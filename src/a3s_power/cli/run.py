@@ -11,7 +11,7 @@ from a3s_power.cli.client import Client, connect
 from a3s_power.cli.display import Answer, statistics
 from a3s_power.cli.options import BOOLEAN, NUMBER, WHOLE, Flag, command
 from a3s_power.cli.progress import Progress
-from a3s_power.cli.terminal import is_terminal
+from a3s_power.cli.terminal import harmless, is_terminal
 from a3s_power.core.durations import format_duration, parse_duration
 from a3s_power.core.errors import BadRequest, PowerError
 
@@ -116,7 +116,7 @@ def _generate(client: Client, request: Mapping[str, Any], said: Said, prompt: st
     answer = Answer(wrap=not said["nowordwrap"], thinking=not said["hidethinking"])
     last: dict[str, Any] = {}
     with Progress(keep=False) as waiting:
-        waiting.status("")
+        waiting.spin()
         for line in client.stream("/api/generate", {**request, "prompt": prompt}):
             if line.get("response") or (line.get("thinking") and not said["hidethinking"]):
                 waiting.stop()
@@ -138,9 +138,9 @@ def _embed(client: Client, request: Mapping[str, Any], said: Said, prompt: str) 
         raise BadRequest('embedding models require input text. Usage: a3s-power run MODEL "your text here"')
     more = {name: said[name] for name in ("truncate", "dimensions") if said[name] is not None}
     with Progress(keep=False) as waiting:
-        waiting.status("")
+        waiting.spin()
         answer = client.ask("POST", "/api/embed", {**request, **more, "input": prompt}, read_float=str)
     if not answer["embeddings"]:
         raise PowerError("no embeddings returned")
     # The numbers stay as the server wrote them.
-    print(f"[{','.join(map(str, answer['embeddings'][0]))}]")
+    print(harmless(f"[{','.join(map(str, answer['embeddings'][0]))}]"))

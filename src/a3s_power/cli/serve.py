@@ -68,9 +68,9 @@ def listening(address: Address) -> socket.socket:
     family = socket.AF_INET6 if both or ":" in address.host else socket.AF_INET
     try:
         return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
-    except socket.gaierror as error:
-        raise PowerError(f"listen tcp: lookup {address.host}: no such host") from error
     except OSError as error:
+        if (error.errno or 0) < 0:  # getaddrinfo's numbers, which the standard library hands on without their type
+            raise PowerError(f"listen tcp: lookup {address.host}: no such host") from error
         raise PowerError(f"listen tcp {address.authority}: bind: {os.strerror(error.errno or 0).lower()}") from error
 
 

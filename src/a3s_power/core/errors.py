@@ -9,7 +9,8 @@
     ├── NotSupported 501    what this version, or this kind of model, does not offer
     ├── Busy 503            QueueFull
     ├── EngineFailed 500    EngineRefused · EngineMissing · LoadFailed · LoadStalled · OutOfMemory · RunnerDied
-    └── StoreFailed 500     DigestMismatch (400) · InUse (409) · DiskFull (507) · BadManifest
+    ├── StoreFailed 500     DigestMismatch (400) · InUse (409) · DiskFull (507) · BadManifest
+    └── RegistryFailed 500  Unreachable · NotThere · Unauthorized · Refused · BadAnswer · Cancelled
 
 `status` is a hint for the HTTP edge; nothing below the edge reads it. Errors cross from the child process to the server
 as their `kind` and message, and are made again there with `revive`.
@@ -206,6 +207,48 @@ class DiskFull(StoreFailed):
 
 class BadManifest(StoreFailed):
     """A manifest or config in the store that cannot be read."""
+
+
+class RegistryFailed(PowerError):
+    """Another place did not do what was asked of it."""
+
+
+class Unreachable(RegistryFailed):
+    """Nobody answered, or the connection broke."""
+
+
+class NotThere(RegistryFailed):
+    """The other place has no such thing."""
+
+    def __init__(self, message: str = "file does not exist") -> None:
+        super().__init__(message)
+
+
+class Unauthorized(RegistryFailed):
+    """The other place does not know us, or not well enough."""
+
+    def __init__(self, message: str = "unauthorized: access denied") -> None:
+        super().__init__(message)
+
+
+class Refused(RegistryFailed):
+    """The other place answered with an error. `code` is its status, `retry_after` the seconds it asks us to wait."""
+
+    def __init__(self, message: str, code: int = 0, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.code: Final = code
+        self.retry_after: Final = retry_after
+
+
+class BadAnswer(RegistryFailed):
+    """An answer that cannot be used, or content that is not what it should be."""
+
+
+class Cancelled(RegistryFailed):
+    """Whoever wanted it wants it no more."""
+
+    def __init__(self, message: str = "context canceled") -> None:
+        super().__init__(message)
 
 
 def _tree(root: type[PowerError]) -> Iterator[tuple[str, type[PowerError]]]:

@@ -5,6 +5,9 @@ from typing import Final
 MIB: Final = 1024 * 1024
 
 # HTTP
+HEADERS: Final = 100
+HEADER_LINE_BYTES: Final = 8 * 1024
+HEAD_BYTES: Final = 64 * 1024
 CHAT_BODY_BYTES: Final = 100 * MIB
 EMBED_BODY_BYTES: Final = 32 * MIB
 OTHER_BODY_BYTES: Final = 4 * MIB

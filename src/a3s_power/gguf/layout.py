@@ -153,6 +153,13 @@ class Skipped(msgspec.Struct, frozen=True):
 
 Value = Scalar | tuple[Scalar, ...] | Skipped
 
+
+class Raw(msgspec.Struct, frozen=True):
+    """A value as it lies in a file, to be written into another one: its type, and all that follows."""
+
+    content: bytes
+
+
 Kind = Literal["model", "projector", "adapter"]
 
 

@@ -23,6 +23,7 @@ from a3s_power.gguf.layout import (
     NAME_BYTES,
     VERSIONS,
     Header,
+    Raw,
     Scalar,
     Skipped,
     TensorInfo,
@@ -62,6 +63,11 @@ def read_header(source: str | os.PathLike[str] | BinaryIO, *, arrays: bool = Fal
     header = _Reader(source, arrays=arrays).header()
     check(header)
     return header
+
+
+def read_pairs(file: BinaryIO) -> dict[str, Raw]:
+    """The key-values of a file that `read_header` has passed, each as it lies there. Raises BadFile when it changed."""
+    return _Reader(file, arrays=False).pairs()
 
 
 def is_gguf(file: BinaryIO) -> bool:
@@ -120,6 +126,17 @@ class _Reader:
         data_offset = aligned(self._position, alignment)
         _check_places(tensors, data_offset, self._size)
         return Header(version=version, key_values=key_values, tensors=tensors, data_offset=data_offset, size=self._size)
+
+    def pairs(self) -> dict[str, Raw]:
+        self._version()
+        _, pair_count = self._unpack(_COUNTS)
+        pairs: dict[str, Raw] = {}
+        for _ in range(pair_count):
+            start = self._position
+            key, _, _ = self._pair()
+            content = self._again(start, self._position)
+            pairs[key] = Raw(content[_U64.size + _U64.unpack_from(content)[0] :])
+        return pairs
 
     def _version(self) -> int:
         if self._size < len(MAGIC) or self._take(len(MAGIC)) != MAGIC:
@@ -222,6 +239,16 @@ class _Reader:
         if self._position > self._size:
             raise BadFile(_CUT_OFF)
 
+    def _again(self, start: int, end: int) -> bytes:
+        """What was read or passed before, from `start` to `end`."""
+        if end > limits.GGUF_METADATA_BYTES:
+            raise _too_much_metadata()
+        self._file.seek(start)
+        content = self._file.read(end - start)
+        if len(content) < end - start:
+            raise BadFile(_CUT_OFF)
+        return content
+
     def _look_ahead(self, count: int) -> int:
         """Where in the window the position is; at least `count` bytes follow it there."""
         at = self._position - self._start
@@ -231,7 +258,7 @@ class _Reader:
         if end > self._size:
             raise BadFile(_CUT_OFF)
         if end > limits.GGUF_METADATA_BYTES:
-            raise BadFile(f"GGUF metadata exceeds maximum {limits.GGUF_METADATA_BYTES} bytes")
+            raise _too_much_metadata()
         self._file.seek(self._position)
         self._window, self._start = self._file.read(max(count, _WINDOW_BYTES)), self._position
         if len(self._window) < count:
@@ -295,6 +322,10 @@ def _check_places(tensors: tuple[TensorInfo, ...], data_offset: int, size: int) 
 
 def _too_long(length: int, longest: int) -> BadFile:
     return BadFile(f"GGUF string length {length} exceeds maximum {longest}")
+
+
+def _too_much_metadata() -> BadFile:
+    return BadFile(f"GGUF metadata exceeds maximum {limits.GGUF_METADATA_BYTES} bytes")
 
 
 def shortest(value: float) -> float:

@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -13,6 +13,7 @@ from a3s_power.gguf.layout import (
     DEFAULT_ALIGNMENT,
     FORMATS,
     MAGIC,
+    Raw,
     Scalar,
     TensorType,
     ValueType,
@@ -43,7 +44,7 @@ class Tensor(msgspec.Struct, frozen=True):
         return self.type.size(self.shape)
 
 
-Writable = Scalar | Sequence[Scalar] | Typed
+Writable = Scalar | Sequence[Scalar] | Typed | Raw
 
 
 def write(
@@ -57,17 +58,22 @@ def write(
     if isinstance(target, str | os.PathLike):
         with Path(target).open("wb") as file:
             return write(file, key_values, tensors)
+    target.writelines(pieces(key_values, tensors))
+    return None
+
+
+def pieces(key_values: Mapping[str, Writable], tensors: Sequence[Tensor] = ()) -> Iterator[bytes]:
+    """The file that `write` would write, from its first byte to its last."""
     alignment = key_values.get(ALIGNMENT, DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int):
         raise TypeError(f"{ALIGNMENT} must be a plain number")
     head = _head(key_values, tensors, alignment)
-    target.write(head)
+    yield head
     if tensors:
-        target.write(bytes(-len(head) % alignment))
+        yield bytes(-len(head) % alignment)
     for tensor in tensors:
-        target.writelines(_data(tensor))
-        target.write(bytes(-tensor.size % alignment))
-    return None
+        yield from _data(tensor)
+        yield bytes(-tensor.size % alignment)
 
 
 def _head(key_values: Mapping[str, Writable], tensors: Sequence[Tensor], alignment: int) -> bytes:
@@ -83,7 +89,7 @@ def _head(key_values: Mapping[str, Writable], tensors: Sequence[Tensor], alignme
     return bytes(head)
 
 
-def _data(tensor: Tensor) -> Iterable[bytes]:
+def _data(tensor: Tensor) -> Iterator[bytes]:
     written = 0
     for chunk in tensor.data:
         written += len(chunk)
@@ -93,6 +99,8 @@ def _data(tensor: Tensor) -> Iterable[bytes]:
 
 
 def _value(value: Writable) -> bytes:
+    if isinstance(value, Raw):
+        return value.content
     if isinstance(value, Typed):
         kind, plain = value.type, value.value
     elif isinstance(value, Sequence) and not isinstance(value, str):

@@ -37,6 +37,7 @@ _log = logging.getLogger("a3s_power.runner")
 _UNEXPECTED: Final = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error"
 )
+_LAST_WORDS: Final = (Done, Rendered)
 _GENTLE_SECONDS: Final = 2.0
 _LAST_WORDS_SECONDS: Final = 1.0
 
@@ -206,13 +207,15 @@ class RunnerProcess:
     # What the child says.
 
     def _received(self, message: FromRunner) -> None:
+        # Once for every piece of every answer, so first and without a pattern.
+        if type(message) is frames.Said:
+            box = self._boxes.get(message.job)
+            if box is not None:
+                box.put(message.event)
+            if type(message.event) in _LAST_WORDS:
+                self._let_go(message.job)
+            return
         match message:
-            case frames.Said(job, event):
-                box = self._boxes.get(job)
-                if box is not None:
-                    box.put(event)
-                if isinstance(event, Done | Rendered):
-                    self._let_go(job)
             case frames.Vectors() | frames.Tokens() | frames.Detokenized():
                 if (box := self._boxes.get(message.job)) is not None:
                     box.put(message)

@@ -84,7 +84,7 @@ def test_unloading_loads_nothing_and_asks_no_capability(http: httpx2.Client, mod
     before = _children()
     assert http.post("/api/generate", json={"model": model, "keep_alive": 0}).json()["done_reason"] == "unload"
     assert _loaded(http) == []
-    assert _children() == before
+    assert _children() <= before
 
 
 def test_unloading_lets_a_running_answer_end(http: httpx2.Client) -> None:
@@ -146,7 +146,7 @@ def test_only_options_of_the_load_reload(http: httpx2.Client, row: int, more: di
     http.post("/api/generate", json={"model": "m", "options": {"num_thread": 2}})
     before = _children()
     http.post("/api/generate", json={"model": "m", "options": {"num_thread": 2} | more})
-    assert (_children() != before) is reloads, f"row {row}"
+    assert bool(_children() - before) is reloads, f"row {row}"
 
 
 def test_another_shift_reloads(http: httpx2.Client) -> None:
@@ -154,7 +154,7 @@ def test_another_shift_reloads(http: httpx2.Client) -> None:
     http.post("/api/generate", json={"model": "m"})
     before = _children()
     http.post("/api/generate", json={"model": "m", "shift": False})
-    assert _children() != before
+    assert _children() - before
 
 
 @pytest.mark.parametrize(("row", "asked", "got"), [(82, 100_000, 512), (83, 1, 4)])

@@ -1,7 +1,6 @@
 """Rows of the sheet of Ollama's API that are a refusal: request, status and the exact text, on a real server."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -143,7 +142,6 @@ CONTAINING: list[tuple[int, str, _Body, int, str]] = [
     (61, "/api/generate", {"model": "m", "prompt": "x", "template": "{{ .Prompt"}, 500, "unclosed action"),
     (69, "/api/chat", {"model": "m", "messages": [{"content": "x", "images": ["aGk="]}]}, 400, "support"),
     (70, "/api/chat", {"messages": [{"tool_calls": [{"function": {"arguments": "{}"}}]}]}, 400, "arguments"),
-    (115, "/api/embed", {"model": "b", "input": "hello", "options": {"num_ctx": 1}}, 400, ""),
     (116, "/api/embed", {"model": "m", "input": "x"}, 501, "does not support embeddings"),
     (121, f"/api/blobs/{_DIGEST}", b"x", 400, "digest mismatch, expected"),
     (130, "/api/create", {"model": "x", "from": "m", "quantize": "zzz"}, 500, "unsupported quantization type ZZZ"),
@@ -172,6 +170,14 @@ def test_a_refusal_contains(http: httpx2.Client, row: int, path: str, body: _Bod
     assert part in answer.json()["error"], f"row {row}"
 
 
-def test_a_refusal_leaves_nothing_behind(http: httpx2.Client, tmp_path: Path) -> None:
+@pytest.mark.xfail(reason="the words are still those of the engine")
+def test_a_text_that_no_cutting_fits_is_refused_in_ollamas_words(http: httpx2.Client) -> None:
+    """Row 115."""
+    answer = http.post("/api/embed", json={"model": "b", "input": "hello", "options": {"num_ctx": 1}})
+    assert answer.status_code == 400
+    assert "maximum context length" in answer.json()["error"]
+
+
+def test_a_refusal_leaves_nothing_behind(http: httpx2.Client) -> None:
     names = {model["name"] for model in http.get("/api/tags").json()["models"]}
     assert not any(name.startswith("x:") for name in names)

@@ -125,7 +125,7 @@ def test_a_create_is_refused(http: httpx2.Client, body: dict[str, Any], status: 
 
 
 def test_a_copy_answers_with_nothing(http: httpx2.Client) -> None:
-    """Row 134, 138."""
+    """Rows 134, 138."""
     for destination in ("copied", "copied", "m"):
         answer = http.post("/api/copy", json={"source": "m", "destination": destination})
         assert (answer.status_code, answer.content) == (200, b"")

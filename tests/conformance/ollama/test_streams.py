@@ -111,9 +111,9 @@ def test_log_probabilities_stand_in_their_lines(tmp_path: Path, path: str) -> No
     pieces = (Text("a", (TokenLogprob(two[0], two),)), Thinking("", (TokenLogprob(Logprob("", b"", 0.0)),)))
     answer = _answer(tmp_path, path, *pieces, _DONE)
     said = [line.partition('"logprobs":')[2] for line in answer.text.splitlines()]
+    one = '"token":"a","logprob":-0.25,"bytes":[97]'
     assert said == [
-        '[{"token":"a","logprob":-0.25,"bytes":[97],"top_logprobs":[{"token":"a","logprob":-0.25,"bytes":[97]},'
-        '{"token":"é","logprob":-1e-7,"bytes":[195,169]}]}]}',
+        f'[{{{one},"top_logprobs":[{{{one}}},{{"token":"é","logprob":-1e-7,"bytes":[195,169]}}]}}]}}',
         '[{"token":"","logprob":0}]}',
         "",
     ]

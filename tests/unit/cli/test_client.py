@@ -2,6 +2,8 @@
 
 import io
 import json
+import socket
+import threading
 
 import pytest
 
@@ -116,18 +118,26 @@ def test_where_nobody_listens_the_way_out_is_told() -> None:
 
 
 def test_a_name_that_nobody_knows_is_told() -> None:
-    with pytest.raises(Unreachable, match="could not connect to http://no.such.host.invalid:1: no such host"):
+    with pytest.raises(Unreachable, match="no such host"):
         Client(Address(host="no.such.host.invalid", port=1)).reachable()
 
 
-def test_what_is_no_http_is_told() -> None:
-    def hang_up(_: object) -> Answer:
-        raise ConnectionAbortedError
+@pytest.mark.parametrize(
+    ("said", "text"), [(b"", "ended the connection"), (b"SSH-2.0-x\r\n\r\n", "gave an answer that is not HTTP: Bad")]
+)
+def test_what_is_no_http_is_told(said: bytes, text: str) -> None:
+    def talk() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(said)
 
-    with scripted({"GET /x": hang_up}) as server:
-        server._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # the abort is what is played
-        with pytest.raises(Unreachable, match="ended the connection"):
-            _client(server).ask("GET", "/x")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        other = threading.Thread(target=talk)
+        other.start()
+        with pytest.raises(Unreachable, match=text):
+            Client(Address(port=listener.getsockname()[1])).ask("GET", "/x")
+        other.join()
 
 
 @pytest.mark.parametrize(
@@ -143,7 +153,9 @@ def test_the_version_is_our_own_where_the_server_is_ours(answers: dict[str, Answ
         assert _client(server).version() == version
 
 
-def test_the_server_is_the_one_of_the_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_server_is_the_one_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "0.0.0.0:99999")
     assert connect().address == Address()
     assert capsys.readouterr().err == "Warning: OLLAMA_HOST: invalid port '99999', using 11434\n"

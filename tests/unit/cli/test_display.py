@@ -125,7 +125,7 @@ def test_a_call_of_a_tool_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     answer.call("weather", '{"city":"Rome"}')
     assert capsys.readouterr().out == (
         "Thinking...\nhm\n...done thinking.\n\n"
-        "  Model called a non-existent function 'weather()' with arguments: {\"city\":\"Rome\"}\n"
+        '  Model called a non-existent function \'weather()\' with arguments: {"city":"Rome"}\n'
     )
 
 

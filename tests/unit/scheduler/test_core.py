@@ -136,6 +136,16 @@ def test_another_model_that_comes_free_first_leaves_instead() -> None:
     assert core.left(2, 3) == [Unload(2), Grant(4, 1)]
 
 
+def test_nobody_is_held_up_for_room_that_another_is_making() -> None:
+    core = a_core(max_loaded=2)
+    ready(core, an_ask(1, "a", keep_alive=10), 1, slots=2)
+    ready(core, an_ask(2, "b", keep_alive=20), 2)
+    core.requested(an_ask(3, "c"), 1)
+    assert core.requested(an_ask(4, "a"), 2) == [], "a is to leave"
+    core.retire(2, 3)
+    assert core.left(2, 4) == [Unload(2), Grant(4, 1)]
+
+
 def test_room_by_a_death_lets_everybody_on() -> None:
     core, third = a_core(max_loaded=2), an_ask(3, "c")
     ready(core, an_ask(1, "a", keep_alive=10), 1, slots=2)

@@ -128,7 +128,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 async def _made(call: Call, request: Embed) -> Embeddings:
     try:
-        return await while_here(call.receive, lambda _cancel: call.service.inference.embed(request))
+        return await while_here(call.receive, lambda: call.service.inference.embed(request))
     except ModelNotFound as error:
         raise NotFound(f'model "{request.shown}" not found, try pulling it first') from error
 

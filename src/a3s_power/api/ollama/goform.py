@@ -19,6 +19,9 @@ JSON: Final = "application/json"
 JSON_UTF8: Final = "application/json; charset=utf-8"
 NDJSON: Final = "application/x-ndjson"
 
+_HEADERS: Final = {413: {"Connection": "close"}, 503: {"Retry-After": "1"}}
+"""The rest of a body that is too large is not read, so the connection cannot be used again."""
+
 _ESCAPES: Final = {
     '"': '\\"',
     "\\": "\\\\",
@@ -39,8 +42,8 @@ def answer(value: object, *, status: int = 200, media_type: str = JSON_UTF8) -> 
 
 def refusal(error: PowerError, *, media_type: str = JSON_UTF8) -> Response:
     """An error as a whole answer, with its own status."""
-    retry = {"Retry-After": "1"} if error.status == 503 else None
-    return Response(go_json({"error": error.message}), error.status, media_type=media_type, headers=retry)
+    headers = _HEADERS.get(error.status)
+    return Response(go_json({"error": error.message}), error.status, media_type=media_type, headers=headers)
 
 
 def error_line(error: PowerError) -> bytes:
@@ -122,13 +125,16 @@ def _agreeing(texts: Iterable[str], exact: "array[float]") -> list[bool]:
 
 
 def _shortest(value: float, seven_digits: str) -> str:
-    """Of seven digits the last may be one too many, and then not even a zero."""
-    six = f"{value:.6g}"
-    return six if _is_float32(float(six), value) else seven_digits
+    """Where seven digits are enough, which is seldom, fewer may be, and the seventh need not even be a zero then."""
+    shorter = (f"{value:.{digits}g}" for digits in range(1, 7))
+    return next((text for text in shorter if _is_float32(float(text), value)), seven_digits)
 
 
 def _is_float32(written: float, value: float) -> bool:
-    return bool(struct.unpack("<f", struct.pack("<f", written))[0] == value)
+    try:
+        return bool(struct.unpack("<f", struct.pack("<f", written))[0] == value)
+    except OverflowError:
+        return False
 
 
 def _as_go(text: str) -> str:
@@ -154,8 +160,7 @@ def with_go_floats(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
         case float() if not math.isfinite(value):
             return None
         case float():
-            narrow = abs(value) < 3.4e38 and _is_float32(value, value)
-            return msgspec.Raw(float32s([value])[1:-1] if narrow else float64(value))
+            return msgspec.Raw(float32s([value])[1:-1] if _is_float32(value, value) else float64(value))
         case dict():
             return {key: with_go_floats(each) for key, each in value.items()}
         case list() | tuple():

@@ -25,6 +25,8 @@ _VALUES_AT_ONCE: Final = 4
 """A prompt may hold what the caller sent so many times: tools, say, once in the system message and once as examples."""
 _VALUES_IN_ALL: Final = 16
 """All that is made on the way, thrown away or not, may come to so many times `room`."""
+_TIME_FOR_WORK: Final = 0.8
+"""The share of the time after which nothing more is begun: what was begun last must end in the rest of it."""
 _LONGEST_RANGE: Final = 100_000
 _INTEGER_BITS: Final = 4096
 _WIDEST: Final = 999
@@ -50,7 +52,7 @@ class Budget:
         self.room: Final = limits.RENDER_EXTRA_BYTES + _VALUES_AT_ONCE * weigh(values)
         self._left = _VALUES_IN_ALL * self.room
         self._clock = clock
-        self._deadline = clock() + seconds
+        self._deadline = clock() + _TIME_FOR_WORK * seconds
 
     def step(self, size: int = 0) -> None:
         """Go on, holding `size` more bytes. Raises BadTemplate when the time or the bytes are used up."""
@@ -62,9 +64,9 @@ class Budget:
 
     def spend(self, size: int) -> None:
         """Make something of `size` bytes. Raises BadTemplate when that is too much, by itself or with the rest."""
-        self._left -= size + _OVERHEAD
-        if size > self.room or self._left < 0:
+        if size > self.room:
             raise BadTemplate(TOO_MUCH)
+        self.step(size + _OVERHEAD)
 
     def keep(self, value: Any) -> Any:  # noqa: ANN401 -- any value of a template
         """The value, which has just been made, as long as it is not too large."""
@@ -114,17 +116,18 @@ def weigh(value: object, limit: int | None = None) -> int:
 
 def add(budget: Budget, left: Any, right: Any) -> Any:  # noqa: ANN401 -- as the template's `+`
     """`left + right`."""
-    if isinstance(left, str | list | tuple):
+    grows = isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple)
+    if grows:
         budget.spend(len(left) + len(right))
-        return left + right if isinstance(left, str) else budget.keep(left + right)
-    return small(left + right)
+    made = left + right
+    return made if isinstance(made, str) else budget.keep(small(made))
 
 
 def multiply(budget: Budget, left: Any, right: Any) -> Any:  # noqa: ANN401 -- as the template's `*`
     """`left * right`."""
     if isinstance(left, str | list | tuple) or isinstance(right, str | list | tuple):
         several, times = (left, right) if not isinstance(left, int) else (right, left)
-        budget.spend(max(times, 0) * weigh(several))
+        budget.spend(max(times, 0) * (len(several) if isinstance(several, str) else weigh(several)))
     return small(left * right)
 
 
@@ -169,13 +172,20 @@ def _check_widths(widths: Iterable[str]) -> None:
 
 def join(budget: Budget, separator: str, values: Iterable[Any]) -> str:
     """`separator.join(values)`; each value is a text or becomes one."""
-    pieces = [value if isinstance(value, str) else text(budget, value) for value in budget.each(values)]
-    budget.spend(sum(map(len, pieces)) + len(separator) * len(pieces))
+    pieces, size = [], 0
+    for value in budget.each(values):
+        piece = value if isinstance(value, str) else text(budget, value)
+        pieces.append(piece)
+        size += len(piece) + len(separator)
+        if size > budget.room:
+            raise BadTemplate(TOO_MUCH)
+    budget.spend(size)
     return separator.join(pieces)
 
 
 def text(budget: Budget, value: object) -> str:
     """The value as it is printed."""
+    budget.step()
     if isinstance(value, dict | list | tuple):
         budget.check(value)
     made = str(value)
@@ -211,11 +221,21 @@ def limited_range(*bounds: int) -> range:
     return made
 
 
-def key(budget: Budget, value: Any) -> Any:  # noqa: ANN401, ARG001 -- any value of a template
-    """A value that is looked up. Nested tuples are refused: hashing them is recursion in C without an end."""
+def key(budget: Budget, value: Any) -> Any:  # noqa: ANN401 -- any value of a template
+    """A value that is looked for. Tuples are refused: hashing nested ones is recursion in C without an end."""
+    budget.step()
     if isinstance(value, tuple):
         raise BadTemplate(NOT_ALLOWED)
     return value
+
+
+def mapping(budget: Budget, sources: Iterable[Any], named: Mapping[str, Any]) -> dict[Any, Any]:
+    """`dict(*sources, **named)`."""
+    made: dict[Any, Any] = {}
+    for source in sources:
+        pairs = source.items() if isinstance(source, dict) else source
+        made |= {key(budget, name): value for name, value in budget.each(pairs)}
+    return {**made, **named}
 
 
 METHODS: Final[Mapping[str, Callable[..., Any]]] = {

@@ -5,19 +5,31 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
-from jinja2 import Environment, filters, pass_environment
-from jinja2.tests import TESTS as _JINJA_TESTS
+from jinja2 import Environment, filters, pass_environment, tests
 
 from a3s_power.core.errors import BadTemplate
 from a3s_power.prompt.jinja import budget as bounds
 from a3s_power.prompt.jinja.budget import CURRENT
 
+_JINJA_TESTS: Final = cast("dict[str, Callable[..., Any]]", tests.TESTS)
+_ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&#34;"})
 _WIDEST_INDENT: Final = 16
 _MOST_DIGITS: Final = 20
 
 
+def _stepped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter or test, when there is time for it."""
+
+    @functools.wraps(function)
+    def asking(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as the filter
+        CURRENT.get().step()
+        return function(*args, **kwargs)
+
+    return asking
+
+
 def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, its result weighed."""
+    """The filter, when there is time for it, and its result weighed."""
 
     @functools.wraps(function)
     def weighed(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as the filter
@@ -28,9 +40,9 @@ def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
     return weighed
 
 
-def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, handed the budget."""
-    return lambda *args, **kwargs: function(CURRENT.get(), *args, **kwargs)
+def _plain(name: str) -> Callable[..., Any]:
+    """jinja2's own filter, in its form for code that does not wait."""
+    return cast("Callable[..., Any]", getattr(filters, f"sync_do_{name}", filters.FILTERS[name]))
 
 
 def _as_text(value: Any) -> str:  # noqa: ANN401 -- any value of a template
@@ -104,10 +116,19 @@ def _int(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as jinja2's
     return bounds.small(filters.do_int(*args, **kwargs))
 
 
-def _round(value: float, precision: int = 0, method: Any = "common") -> float:  # noqa: ANN401 -- one of three words
-    if abs(precision) > _MOST_DIGITS:
-        raise BadTemplate("template rounds to too many digits")
+def _round(value: Any, precision: int = 0, method: Any = "common") -> float:  # noqa: ANN401 -- any value, and a word
+    # A text would be repeated, as often as there are decimals.
+    if not isinstance(value, int | float) or abs(precision) > _MOST_DIGITS:
+        raise BadTemplate("template rounds what is no number, or to too many digits")
     return filters.do_round(value, precision, method)
+
+
+def _escape(value: Any) -> str:  # noqa: ANN401 -- any value
+    return _as_text(value).translate(_ESCAPES)
+
+
+def _center(value: Any, width: int = 80) -> str:  # noqa: ANN401 -- any value
+    return bounds.padded("center")(CURRENT.get(), _as_text(value), width)
 
 
 def _to_json(
@@ -118,8 +139,8 @@ def _to_json(
     sort_keys: bool = False,  # noqa: FBT001, FBT002 -- as Transformers has it
 ) -> str:
     """`tojson` as Transformers has it: characters as they are, nothing escaped for HTML."""
-    if indent is not None and not 0 <= indent <= _WIDEST_INDENT:
-        raise BadTemplate(f"template indents JSON by more than {_WIDEST_INDENT}")
+    if not 0 <= (indent or 0) <= _WIDEST_INDENT or sum(map(len, separators or ())) > _WIDEST_INDENT:
+        raise BadTemplate("template spreads JSON too wide")
     encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
     if indent is not None:
         return bounds.join(CURRENT.get(), "", encoder.iterencode(value))
@@ -128,45 +149,58 @@ def _to_json(
     return text
 
 
+_HARMLESS: Final = (
+    *("abs", "attr", "count", "d", "default", "first", "float", "items", "last", "length", "max", "min", "wordcount"),
+    *("map", "reject", "rejectattr", "select", "selectattr"),
+)
+_GROWING: Final = (
+    "capitalize",
+    "dictsort",
+    "groupby",
+    "lower",
+    "reverse",
+    "sort",
+    "title",
+    "trim",
+    "truncate",
+    "upper",
+)
+
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
-    **{name: filters.FILTERS[name] for name in ("abs", "attr", "count", "d", "default", "first", "float", "last")},
-    **{name: filters.FILTERS[name] for name in ("items", "length", "max", "min", "wordcount")},
-    **{name: _kept(filters.FILTERS[name]) for name in ("capitalize", "dictsort", "e", "escape", "lower", "reverse")},
-    **{name: _kept(filters.FILTERS[name]) for name in ("sort", "title", "trim", "truncate", "upper")},
+    **{name: _stepped(_plain(name)) for name in _HARMLESS},
+    **{name: _kept(_plain(name)) for name in _GROWING},
     "batch": _kept(_batch),
-    "center": _bounded(bounds.padded("center")),
+    "center": _center,
+    "e": _kept(_escape),
+    "escape": _kept(_escape),
     "format": _format,
-    "groupby": _kept(filters.sync_do_groupby),
     "indent": _indent,
-    "int": _int,
+    "int": _stepped(_int),
     "join": _join,
     "list": _kept(lambda value: list(CURRENT.get().each(value))),
-    "map": filters.sync_do_map,
-    "reject": filters.sync_do_reject,
-    "rejectattr": filters.sync_do_rejectattr,
     "replace": _replace,
-    "round": _round,
+    "round": _stepped(_round),
     "safe": _as_text,
-    "select": filters.sync_do_select,
-    "selectattr": filters.sync_do_selectattr,
     "slice": _kept(_slice),
     "string": _as_text,
     "sum": _sum,
-    "tojson": _to_json,
+    "tojson": _stepped(_to_json),
     "unique": _kept(_unique),
     # Put in by `tree`; no template can write their names.
     " concat": lambda values: bounds.join(CURRENT.get(), "", values),
     " keep": lambda value: CURRENT.get().keep(value),
-    " key": _bounded(bounds.key),
+    " key": lambda value: bounds.key(CURRENT.get(), value),
     " step": lambda size: CURRENT.get().step(size),
+    " value": _stepped(lambda value: value),
 }
 
 FORBIDDEN: Final = frozenset(filters.FILTERS) - frozenset(FILTERS)
 """Filters that jinja2 has and templates here do not: they read chance, or make much of little."""
 
-_MEMBERSHIP: Final = cast("Callable[[Any, Any], bool]", _JINJA_TESTS["in"])
-
 TESTS: Final[Mapping[str, Callable[..., Any]]] = {
-    **cast("dict[str, Callable[..., Any]]", _JINJA_TESTS),
-    "in": lambda value, values: _MEMBERSHIP(bounds.key(CURRENT.get(), value), values),
+    **{name: _stepped(test) for name, test in _JINJA_TESTS.items()},
+    "divisibleby": lambda value, number: bounds.modulo(CURRENT.get(), value, number) == 0,
+    "even": lambda value: bounds.modulo(CURRENT.get(), value, 2) == 0,
+    "odd": lambda value: bounds.modulo(CURRENT.get(), value, 2) == 1,
+    "in": lambda value, values: _JINJA_TESTS["in"](bounds.key(CURRENT.get(), value), values),
 }

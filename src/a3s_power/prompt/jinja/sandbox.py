@@ -18,6 +18,7 @@ from a3s_power.prompt.jinja import budget as bounds
 from a3s_power.prompt.jinja.budget import CURRENT, Budget
 
 _LONGEST_DATE_FORMAT: Final = 200
+_LONGEST_COMPLAINT: Final = 2000
 
 _ATTRIBUTES: Final[Mapping[type, frozenset[str]]] = {
     str: frozenset(
@@ -53,6 +54,9 @@ _OPERATORS: Final[Mapping[str, Callable[[Budget, Any, Any], Any]]] = {
 class _Names(Namespace):
     """`namespace`. It can hold itself, so it does not print what it holds."""
 
+    def __init__(self, /, *sources: Any, **named: Any) -> None:  # noqa: ANN401 -- as dict
+        super().__init__(bounds.mapping(CURRENT.get(), sources, named))
+
     def __repr__(self) -> str:
         return "<Namespace>"
 
@@ -85,11 +89,15 @@ class _Format(SandboxedFormatter):
 
 def _raise_exception(message: object) -> NoReturn:
     """`raise_exception`: the template refuses the conversation, in its own words."""
-    raise BadTemplate(str(message))
+    raise BadTemplate(str(message)[:_LONGEST_COMPLAINT])
+
+
+def _dict(*sources: Any, **named: Any) -> dict[Any, Any]:  # noqa: ANN401 -- as dict
+    return bounds.mapping(CURRENT.get(), sources, named)
 
 
 GLOBALS: Final[Mapping[str, Any]] = {
-    "dict": dict,
+    "dict": _dict,
     "namespace": _Names,
     "raise_exception": _raise_exception,
     "range": bounds.limited_range,
@@ -131,6 +139,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401
         return super().getitem(obj, bounds.key(CURRENT.get(), argument))
+
+    def call_test(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        CURRENT.get().step()
+        return super().call_test(*args, **kwargs)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ANN401, ARG002
         if isinstance(obj, Namespace):

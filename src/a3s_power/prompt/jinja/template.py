@@ -26,6 +26,8 @@ _FAILURES: Final = (
 )
 """What may come out of compiling or running a template that is wrong."""
 
+_LONGEST_COMPLAINT: Final = 500
+
 T = TypeVar("T")
 
 
@@ -87,15 +89,20 @@ def _guarded(budget: Budget, work: Callable[[], T]) -> T:
     except SecurityError as error:
         raise BadTemplate(NOT_ALLOWED) from error
     except TemplateSyntaxError as error:
-        raise BadTemplate(f"template error: {error.message} (line {error.lineno})") from error
+        raise BadTemplate(f"template error: {_short(error.message)} (line {error.lineno})") from error
     except TemplateError as error:
-        raise BadTemplate(f"template error: {error.message}") from error
+        raise BadTemplate(f"template error: {_short(error.message)}") from error
     except RecursionError as error:
         raise BadTemplate("template error: it nests too deeply") from error
     except _FAILURES as error:
-        raise BadTemplate(f"template error: {error}") from error
+        raise BadTemplate(f"template error: {_short(str(error))}") from error
     finally:
         CURRENT.reset(token)
+
+
+def _short(complaint: str | None) -> str:
+    """Python's complaints can quote all of a value."""
+    return (complaint or "")[:_LONGEST_COMPLAINT]
 
 
 def _sandbox() -> Sandbox:

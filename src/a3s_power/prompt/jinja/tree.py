@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jinja2 import nodes
 from jinja2.ext import Extension
@@ -90,6 +90,7 @@ def _asking(node: nodes.Node) -> nodes.Node:
             pieces = 1 + sum(len(output.nodes) for output in node.find_all(nodes.Output))
             step = _through(nodes.Const(PIECE * pieces, lineno=node.lineno), " step")
             node.body.insert(0, nodes.ExprStmt(step, lineno=node.lineno))
+            node.iter = _through(cast("nodes.Expr", node.iter), " value")
         case nodes.Concat():
             return _through(nodes.List(node.nodes, lineno=node.lineno), " concat")
         case nodes.Tuple(ctx="store"):
@@ -98,16 +99,14 @@ def _asking(node: nodes.Node) -> nodes.Node:
             return _through(node, " keep")
         case nodes.Dict() | nodes.Getitem(arg=nodes.Slice()):
             return _through(node, " keep")
-        case nodes.Pair():
-            node.key = _key(node.key)
+        case nodes.Pair() if not isinstance(node.key, nodes.Const):
+            node.key = _through(node.key, " key")
         case nodes.Compare() if any(operand.op in ("in", "notin") for operand in node.ops):
-            node.expr = _key(node.expr)
+            node.expr = _through(node.expr, " key")
+        case nodes.Compare() if not any(isinstance(part, nodes.Const) for part in (node.expr, node.ops[0].expr)):
+            node.expr = _through(node.expr, " value")
     return node
 
 
 def _through(node: nodes.Expr, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
-
-
-def _key(node: nodes.Expr) -> nodes.Expr:
-    return node if isinstance(node, nodes.Const) else _through(node, " key")

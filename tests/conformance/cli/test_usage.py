@@ -1,0 +1,112 @@
+"""Section 1 of the sheet: arity, unknown commands, flags and values, help, and what goes where."""
+
+import pytest
+
+from tests.scripted import Ran, Shell
+
+_FAR_TOO_MUCH = (
+    'invalid argument "99999999999999999999" for "--seed" flag: '
+    'strconv.ParseInt: parsing "99999999999999999999": value out of range'
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("show", "accepts 1 arg(s), received 0"),
+        ("show a b", "accepts 1 arg(s), received 2"),
+        ("cp a", "accepts 2 arg(s), received 1"),
+        ("stop", "accepts 1 arg(s), received 0"),
+        ("create", "accepts 1 arg(s), received 0"),
+        ("run", "requires at least 1 arg(s), only received 0"),
+        ("rm", "requires at least 1 arg(s), only received 0"),
+        ("delete", "requires at least 1 arg(s), only received 0"),
+        ("serve x", "accepts 0 arg(s), received 1"),
+        ("start x", "accepts 0 arg(s), received 1"),
+        ("foo", 'unknown command "foo" for "a3s-power"'),
+        ("rn", 'unknown command "rn" for "a3s-power"\n\nDid you mean this?\n\trun\n\tps\n\tcp\n\trm\n'),
+        ("serv", 'unknown command "serv" for "a3s-power"\n\nDid you mean this?\n\tserve\n'),
+        ("CREA", 'unknown command "CREA" for "a3s-power"\n\nDid you mean this?\n\tcreate\n'),
+        ("list --bogus", "unknown flag: --bogus"),
+        ("list -x", "unknown shorthand flag: 'x' in -x"),
+        ("run m --format", "flag needs an argument: --format"),
+        (
+            "run m --dimensions abc",
+            'invalid argument "abc" for "--dimensions" flag: strconv.ParseInt: parsing "abc": invalid syntax',
+        ),
+        (
+            "run m --seed 99999999999999999999",
+            _FAR_TOO_MUCH,
+        ),
+        (
+            "run m --insecure=maybe",
+            'invalid argument "maybe" for "--insecure" flag: strconv.ParseBool: parsing "maybe": invalid syntax',
+        ),
+        (
+            "show m -v=maybe",
+            'invalid argument "maybe" for "-v, --verbose" flag: strconv.ParseBool: parsing "maybe": invalid syntax',
+        ),
+        (
+            "run m --temperature hot",
+            'invalid argument "hot" for "--temperature" flag: strconv.ParseFloat: parsing "hot": invalid syntax',
+        ),
+        (
+            "show m --license --system",
+            "only one of '--license', '--modelfile', '--parameters', '--system', or '--template' can be specified",
+        ),
+        ("--bogus", "unknown flag: --bogus"),
+    ],
+)
+def test_a_wrong_line_is_one_error_on_standard_error(shell: Shell, line: str, complaint: str) -> None:
+    assert shell(*line.split()) == Ran(1, "", f"Error: {complaint}\n")
+
+
+def test_help_of_an_unknown_topic_is_told_and_no_failure(shell: Shell) -> None:
+    ran = shell("help", "bogus")
+    assert (ran.status, ran.out) == (0, "")
+    assert ran.err.startswith("Unknown help topic [`bogus`]\nLarge language model runner\n\nUsage:\n")
+
+
+def test_the_page_of_a_command_has_its_blocks_in_order(shell: Shell) -> None:
+    assert shell("list", "--help").out == (
+        "List models\n"
+        "\n"
+        "Usage:\n"
+        "  a3s-power list [flags]\n"
+        "\n"
+        "Aliases:\n"
+        "  list, ls\n"
+        "\n"
+        "Flags:\n"
+        "  -h, --help   help for list\n"
+        "\n"
+        "Environment Variables:\n"
+        "      OLLAMA_HOST                   Address of the server: a host, host:port or URL\n"
+        "      OLLAMA_API_KEY                Key that commands send to the server\n"
+    )
+
+
+def test_flags_stand_in_columns_sorted_by_name(shell: Shell) -> None:
+    lines = shell("create", "--help").out.partition("Flags:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line[:27] for line in lines] == [
+        "  -f, --file string       M",
+        "  -h, --help              h",
+        "  -q, --quantize string   W",
+    ]
+    assert '      --think string[="true"]   ' in shell("run", "--help").out
+
+
+@pytest.mark.parametrize("line", ["", "--help", "-h", "help", "--verbose", "--nowordwrap"])
+def test_the_root_page_lists_the_commands_in_their_order(shell: Shell, line: str) -> None:
+    ran = shell(*line.split())
+    assert (ran.status, ran.err) == (0, "")
+    block = ran.out.partition("Available Commands:\n")[2].partition("\n\n")[0]
+    names = [row.split()[0] for row in block.splitlines()]
+    assert names == ["serve", "create", "show", "run", "stop", "list", "ps", "cp", "rm", "help"]
+    assert ran.out.endswith('\nUse "a3s-power [command] --help" for more information about a command.\n')
+
+
+@pytest.mark.parametrize("line", ["list", "ps", "show m", "cp a b", "rm m", "stop m", "create m"])
+def test_without_a_server_every_command_says_how_to_start_one(shell: Shell, line: str) -> None:
+    complaint = "could not connect to a3s-power, run 'a3s-power serve' to start it"
+    assert shell(*line.split()) == Ran(1, "", f"Error: {complaint}\n")

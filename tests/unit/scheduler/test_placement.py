@@ -1,0 +1,195 @@
+"""How models are loaded: the numbers, and where they come from."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a3s_power.core.errors import LoadFailed, OutOfMemory
+from a3s_power.core.limits import MIB
+from a3s_power.core.model import Facts
+from a3s_power.engines.engine import LoadOptions
+from a3s_power.hardware.machine import Machine
+from a3s_power.scheduler import placement
+from a3s_power.scheduler.need import Need
+from a3s_power.scheduler.settings import Settings
+from tests.scheduling import FACTS, GIB, MACHINE, a_need
+
+
+def facts(**changed: Any) -> Facts:
+    return msgspec.structs.replace(FACTS, **changed)
+
+
+def a_machine(**changed: Any) -> Machine:
+    return msgspec.structs.replace(MACHINE, **changed)
+
+
+def planned(
+    need: Need, settings: Settings | None = None, machine: Machine = MACHINE, *, children: int = 1, rate: float = 0
+) -> LoadOptions:
+    settings = settings or Settings()
+    return placement.plan(
+        need, placement.claim(need, settings, machine, rate or None), machine, settings, children=children
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "setting", "context"),
+    [
+        ({}, 0, 4096),
+        ({}, 16_384, 16_384),
+        ({"num_ctx": 2048}, 16_384, 2048),
+        ({"num_ctx": 1}, 0, 4),
+        ({"num_ctx": -5}, 0, 4),
+        ({"num_ctx": 10**9}, 0, 131_072),
+        ({"num_ctx": 16, "projectors": ("/mmproj",)}, 0, 2048),
+        ({"facts": facts(context_length=512)}, 0, 512),
+        ({"facts": facts(context_length=512), "projectors": ("/mmproj",)}, 0, 512),
+        ({"facts": facts(context_length=0)}, 0, 4096),
+    ],
+)
+def test_the_context_is_what_was_asked_within_what_the_model_can(
+    said: dict[str, Any], setting: int, context: int
+) -> None:
+    assert planned(a_need(**said), Settings(context_length=setting)).context_length == context
+
+
+@pytest.mark.parametrize(
+    ("said", "setting", "slots"),
+    [
+        ({}, 0, 1),
+        ({}, 8, 8),
+        ({"embedding": True}, 8, 1),
+        ({"facts": facts(architecture="mllama")}, 8, 1),
+        ({"facts": facts(architecture="qwen35moe")}, 8, 1),
+        ({"facts": facts(architecture="qwen3")}, 8, 8),
+        ({"facts": facts(architecture="nemotron_h_moe")}, 8, 1),
+    ],
+)
+def test_slots_are_the_setting_but_for_what_can_have_only_one(said: dict[str, Any], setting: int, slots: int) -> None:
+    assert planned(a_need(**said), Settings(num_parallel=setting)).parallel == slots
+
+
+@pytest.mark.parametrize(
+    ("said", "rate", "batch"),
+    [
+        pytest.param({}, 0, 128, id="unknown"),
+        pytest.param({}, 50, 32, id="slow"),
+        pytest.param({}, 500, 128, id="a quarter of a second"),
+        pytest.param({}, 700, 160, id="to the nearest 32"),
+        pytest.param({}, 1e6, 2048, id="fast"),
+        pytest.param({"num_batch": 7}, 500, 7, id="said"),
+        pytest.param({"num_batch": 0}, 500, 1, id="never none, which the engine dies of"),
+        pytest.param({"embedding": True, "num_ctx": 512}, 500, 512, id="a whole text"),
+        pytest.param({"embedding": True, "num_ctx": 512, "num_batch": 64}, 500, 512, id="a whole text, whatever said"),
+    ],
+)
+def test_a_batch_takes_a_quarter_of_a_second(said: dict[str, Any], rate: float, batch: int) -> None:
+    assert planned(a_need(**said), rate=rate).batch == batch
+
+
+@pytest.mark.parametrize(
+    ("said", "setting", "cores", "children", "threads", "threads_batch"),
+    [
+        pytest.param({}, 0, 1, 1, 1, 1, id="one core"),
+        pytest.param({}, 0, 2, 1, 2, 2, id="two cores"),
+        pytest.param({}, 0, 3, 2, 3, 3, id="two children may both use all"),
+        pytest.param({}, 0, 8, 1, 7, 8, id="one core is left to the server"),
+        pytest.param({}, 0, 8, 3, 2, 8, id="three children share"),
+        pytest.param({}, 0, 2, 3, 1, 2, id="never less than one"),
+        pytest.param({"facts": facts(parameters=2_750_000)}, 0, 8, 1, 1, 8, id="a small model"),
+        pytest.param({"facts": facts(parameters=0)}, 0, 8, 1, 7, 8, id="a model of unknown size"),
+        pytest.param({"num_thread": 5}, 3, 8, 1, 5, 5, id="said"),
+        pytest.param({"num_thread": 0}, 0, 8, 1, 7, 8, id="said to be automatic"),
+        pytest.param({"num_thread": -3}, 0, 8, 1, 1, 1, id="said wrongly"),
+        pytest.param({"num_thread": 5, "num_thread_batch": 6}, 0, 8, 1, 5, 6, id="both said"),
+        pytest.param({}, 3, 8, 1, 3, 3, id="the setting"),
+    ],
+)
+def test_threads_are_the_cores_but_for_good_reasons(
+    said: dict[str, Any], setting: int, cores: int, children: int, threads: int, threads_batch: int
+) -> None:
+    options = planned(a_need(**said), Settings(num_thread=setting), a_machine(cores=cores), children=children)
+    assert (options.threads, options.threads_batch) == (threads, threads_batch)
+
+
+@pytest.mark.parametrize(
+    ("said", "free", "mib"),
+    [({}, 4 * GIB, 409), ({}, 100 * GIB, 1024), ({}, 0, 0), ({"embedding": True}, 4 * GIB, 0)],
+)
+def test_the_prompt_cache_is_a_tenth_of_what_is_free(said: dict[str, Any], free: int, mib: int) -> None:
+    assert planned(a_need(**said), machine=a_machine(free_bytes=free)).prompt_cache_mib == mib
+
+
+def test_what_a_request_says_goes_before_the_settings() -> None:
+    settings = Settings(use_mlock=True, flash_attention=True, gpu_layers=9, main_gpu=1, tensor_split=(1.0, 2.0))
+    silent = planned(a_need(), settings)
+    assert (silent.use_mlock, silent.flash_attention, silent.gpu_layers, silent.main_gpu) == (True, True, 9, 1)
+    assert silent.tensor_split == (1.0, 2.0)
+    said = planned(a_need(use_mlock=False, flash_attention=False, num_gpu=0, main_gpu=0, use_mmap=False), settings)
+    assert (said.use_mlock, said.flash_attention, said.gpu_layers, said.main_gpu) == (False, False, 0, 0)
+    assert said.use_mmap is False
+
+
+def test_an_option_that_the_engine_dies_of_is_refused_before_a_child_is_started() -> None:
+    with pytest.raises(LoadFailed, match="main GPU"):
+        placement.claim(a_need(main_gpu=-1), Settings(), MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("said", "setting", "mib"),
+    [
+        pytest.param({"num_ctx": 8192}, Settings(flash_attention=True), 636 + 176 + 15.5 + 45, id="f16 cache"),
+        pytest.param(
+            {"num_ctx": 8192}, Settings(flash_attention=True, kv_cache_type="q8_0"), 636 + 93.5 + 15.5 + 45, id="q8_0"
+        ),
+        pytest.param(
+            {"num_ctx": 8192}, Settings(flash_attention=True, num_parallel=4), 636 + 704 + 15.5 + 45, id="four slots"
+        ),
+    ],
+)
+def test_memory_is_what_the_engine_was_seen_to_take(said: dict[str, Any], setting: Settings, mib: float) -> None:
+    claim = placement.claim(a_need(**said), setting, MACHINE)
+    assert claim.memory_bytes / MIB == pytest.approx(mib, rel=0.01)
+
+
+def test_a_context_that_memory_cannot_hold_is_lowered_and_said_so() -> None:
+    machine = a_machine(memory_bytes=2 * GIB)
+    claim = placement.claim(a_need(num_ctx=100_000), Settings(), machine)
+    assert claim.asked_context == 100_000
+    assert 40_000 < claim.options.context_length < 60_000
+    assert claim.memory_bytes <= placement.usable_bytes(machine)
+
+
+def test_a_model_that_does_not_fit_at_all_is_refused_with_both_numbers() -> None:
+    with pytest.raises(OutOfMemory) as refusal:
+        placement.claim(a_need(), Settings(), a_machine(memory_bytes=900 * MIB))
+    assert str(refusal.value) == "model requires more system memory (808 MB) than is available (675 MB)"
+
+
+def test_where_nobody_knows_the_memory_nothing_is_refused() -> None:
+    claim = placement.claim(a_need(num_ctx=131_072), Settings(num_parallel=64), a_machine(memory_bytes=0))
+    assert claim.options.context_length == 131_072
+
+
+@given(
+    asked=st.integers(1, 200_000),
+    memory_bytes=st.integers(1, 8 * GIB),
+    parallel=st.integers(0, 4),
+    embedding=st.booleans(),
+    flash=st.sampled_from([None, True, False]),
+)
+def test_a_claim_fits_or_is_refused(
+    asked: int, memory_bytes: int, parallel: int, embedding: bool, flash: bool | None
+) -> None:
+    machine = a_machine(memory_bytes=memory_bytes)
+    settings = Settings(num_parallel=parallel, flash_attention=flash)
+    try:
+        claim = placement.claim(a_need(num_ctx=asked, embedding=embedding), settings, machine)
+    except OutOfMemory:
+        return
+    assert claim.memory_bytes <= placement.usable_bytes(machine)
+    assert claim.options.context_length <= claim.asked_context
+    assert claim.options.context_length >= min(claim.asked_context, 2048)
