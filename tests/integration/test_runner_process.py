@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from tests.runners import DEADLINE, answer, events, load_options, loaded, raw, s
 from tests.shared import REPOSITORY
 
 pytestmark = pytest.mark.anyio
+
+PROMISED = 0.25
+"""Seconds until a slot that nobody waits for any more is free; a median, for the machine may be busy."""
 
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
@@ -49,16 +53,21 @@ async def test_jobs_run_side_by_side(tmp_path: Path) -> None:
 
 async def test_leaving_cancels_the_job_and_its_slot_is_let_go(tmp_path: Path) -> None:
     async with loaded(TARGET, tmp_path) as runner:
-        async with runner.run(raw("hold")) as stream:
-            await anext(stream)
-        assert (runner.busy, runner.draining) == (1, 1)
-        await until(lambda: runner.busy == 0, 0.25)
+        waits = []
+        for _ in range(5):
+            async with runner.run(raw("hold")) as stream:
+                await anext(stream)
+            assert (runner.busy, runner.draining) == (1, 1)
+            left = time.perf_counter()
+            await until(lambda: runner.busy == 0)
+            waits.append(time.perf_counter() - left)
+        assert sorted(waits)[2] < PROMISED
 
 
 async def test_leaving_returns_at_once_although_the_engine_goes_on(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     async with loaded(TARGET, tmp_path) as runner:
-        async with asyncio.timeout(0.25), runner.run(raw(f"deaf {gate}")) as stream:
+        async with asyncio.timeout(DEADLINE), runner.run(raw(f"deaf {gate}")) as stream:
             await anext(stream)
         assert (await answer(runner, raw("others go on")))[0] == "others go on"
         assert runner.draining == 1
@@ -124,7 +133,7 @@ async def test_a_load_is_ended_by_killing(tmp_path: Path) -> None:
             runner.load(ModelFiles(weights=f"wait {tmp_path}/never"), load_options(), seen.append)
         )
         await until(lambda: seen)
-        async with asyncio.timeout(0.25):
+        async with asyncio.timeout(DEADLINE):
             runner.kill()
             await runner.stop()
         with pytest.raises(RunnerDied, match="was stopped"):

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from a3s_power import __version__, config, log, paths
 from a3s_power.api.app import build
+from a3s_power.api.connection import Connection
 from a3s_power.api.endpoint import ApiSettings
 from a3s_power.cli.options import WHOLE, Flag, command
 from a3s_power.config import Config
@@ -116,7 +117,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

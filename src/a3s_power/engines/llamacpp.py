@@ -247,7 +247,7 @@ def _parameters(library: Any, chosen: Settings, files: ModelFiles, where: Listen
     if chosen.main_gpu is not None:
         p.main_gpu, p.split_mode = chosen.main_gpu, x.llama_split_mode.LLAMA_SPLIT_MODE_NONE
     if chosen.tensor_split:
-        p.tensor_split = list(chosen.tensor_split)
+        p.tensor_split = [*chosen.tensor_split, *[0.0] * (len(p.tensor_split) - len(chosen.tensor_split))]
     p.lora_adapters = [x.CommonAdapterLoraInfo(path, scale) for path, scale in files.adapters]
     # 0 would silence errors, too.
     p.verbosity = 1

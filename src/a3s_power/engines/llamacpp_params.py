@@ -14,6 +14,7 @@ from a3s_power.core.sizes import human_bytes
 from a3s_power.engines.engine import LoadOptions
 
 _MOST_SLOTS: Final = 256
+_MOST_GPUS: Final = 128
 _MOST_TOKENS: Final = 2**31 - 1
 _CONTEXT_STEP: Final = 256
 
@@ -134,6 +135,8 @@ def _check(options: LoadOptions) -> None:
         "number of threads": options.threads < 1 or options.threads_batch < 1,
         "number of layers on GPUs": options.gpu_layers < -1,
         "main GPU": options.main_gpu is not None and options.main_gpu < 0,
+        "split over GPUs": len(options.tensor_split) > _MOST_GPUS
+        or any(not part >= 0 for part in options.tensor_split),
         "prompt cache": options.prompt_cache_mib < 0,
         "type of the key-value cache": options.kv_cache_type not in CACHE_TYPES,
     }

@@ -19,7 +19,7 @@ from a3s_power.core.errors import EngineFailed, LoadFailed, LoadStalled, PowerEr
 from a3s_power.core.model import Resident
 from a3s_power.engines.engine import Loaded, LoadOptions
 from a3s_power.hardware.machine import Machine
-from a3s_power.log import get_logger
+from a3s_power.log import get_logger, request_id
 from a3s_power.runner.runner import Runner, Spawn
 from a3s_power.scheduler import placement
 from a3s_power.scheduler.core import Command, Core, Grant, Load, Reject, Unload
@@ -189,6 +189,8 @@ class Scheduler:
 
     async def _live(self, child: _Child) -> None:
         """The whole life of a child: it is loaded, it serves, it ends."""
+        # Its log lines are not those of the request that happened to be the first.
+        request_id.set("")
         failure: PowerError | None = None
         try:
             with child.scope:

@@ -1,5 +1,6 @@
 """How a load is set up, and that no value reaches the library that it would abort or hang on."""
 
+import math
 from typing import Any
 
 import msgspec
@@ -63,6 +64,9 @@ def _chosen(facts: Facts = LLAMA, machine: Machine = X86, **options: Any) -> Set
         {"threads_batch": 0},
         {"gpu_layers": -2},
         {"main_gpu": -1},
+        {"tensor_split": (1.0,) * 129},
+        {"tensor_split": (1.0, -1.0)},
+        {"tensor_split": (math.nan,)},
         {"prompt_cache_mib": -1},
         {"kv_cache_type": "q3_k"},
         {"kv_cache_type": ""},

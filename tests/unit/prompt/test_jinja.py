@@ -6,7 +6,7 @@ import pytest
 from jinja2 import nodes
 
 from a3s_power.core.errors import BadTemplate
-from a3s_power.core.limits import RENDER_EXTRA_BYTES
+from a3s_power.core.limits import RENDER_EXTRA_BYTES, TEMPLATE_BYTES
 from a3s_power.prompt.conversation import Arguments
 from a3s_power.prompt.jinja import JinjaTemplate, local_time
 from a3s_power.prompt.jinja.budget import Budget, weigh
@@ -29,6 +29,7 @@ from a3s_power.prompt.jinja.tree import Rewriter
         ("{{ 10 ** 2000 }}", "template makes too large a number"),
         ("{{ ''.__class__ }}", "template not allowed"),
         ("{{ 1 }}" * 10_000, "template is too long"),
+        ("a" * (TEMPLATE_BYTES + 1), "template is too long"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_sentence(template: str, complaint: str) -> None:

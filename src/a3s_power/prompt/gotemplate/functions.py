@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote_plus
 
+from a3s_power.core.sizes import go_number
 from a3s_power.prompt.gotemplate.values import (
     Problem,
     Record,
     equal,
-    go_float,
     less,
     shown,
     to_json,
@@ -150,7 +150,7 @@ def _formatted(letter: str, value: Any, precision: str | None, flags: str) -> st
         case "f" | "F" | "e" | "E" if isinstance(value, float):
             return format(value, f".{precision or 6}{letter}")
         case "g" | "G" if isinstance(value, float):
-            return format(value, f".{precision}{letter}") if precision else go_float(value)
+            return format(value, f".{precision}{letter}") if precision else go_number(value)
         case "T":
             return _go_type(value)
     return f"%!{letter}({_go_type(value)}={shown(value)})"

@@ -4,12 +4,11 @@ A value is `None`, a bool, int, float or str, a list, a dict (a map with string 
 only the known fields may be asked).
 """
 
-import math
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, Final
 
 from a3s_power.core.manifest import go_json
+from a3s_power.core.sizes import go_number
 
 NO_VALUE: Final = "<no value>"
 
@@ -103,7 +102,7 @@ def shown(value: Any) -> str:  # noqa: ANN401 -- any value
         case str():
             return value
         case float():
-            return go_float(value)
+            return go_number(value)
         case int():
             return str(value)
         case Record() | Properties():
@@ -117,30 +116,6 @@ def shown(value: Any) -> str:  # noqa: ANN401 -- any value
         case dict():
             return f"map[{' '.join(f'{key}:{shown(value[key])}' for key in sorted(value))}]"
     raise Problem(f"can't print a {type(value).__name__}")
-
-
-def go_float(value: float) -> str:
-    """The shortest digits, in exponent form below 1e-4 and from 1e6 on."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
-    if value == 0:
-        return "-0" if math.copysign(1, value) < 0 else "0"
-    digits, exponent = _decimal(abs(value))
-    sign = "-" if value < 0 else ""
-    if not -4 <= exponent < 6:
-        mantissa = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")
-        return f"{sign}{mantissa}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
-    if exponent < 0:
-        return f"{sign}0.{'0' * (-exponent - 1)}{digits}"
-    whole, rest = digits[: exponent + 1].ljust(exponent + 1, "0"), digits[exponent + 1 :]
-    return f"{sign}{whole}.{rest}" if rest else f"{sign}{whole}"
-
-
-def _decimal(value: float) -> tuple[str, int]:
-    """The shortest digits that read back, and the exponent of the first of them."""
-    _, digits, exponent = Decimal(repr(value)).as_tuple()
-    text = "".join(map(str, digits))
-    return text.rstrip("0"), int(exponent) + len(text) - 1
 
 
 def equal(left: Any, right: Any) -> bool:  # noqa: ANN401 -- any values

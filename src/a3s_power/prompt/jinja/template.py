@@ -14,11 +14,12 @@ from jinja2.exceptions import SecurityError
 from jinja2.ext import LoopControlExtension
 from jinja2.parser import Parser
 
+from a3s_power.core import limits
 from a3s_power.core.errors import BadTemplate
 from a3s_power.prompt.jinja.budget import CURRENT, NOT_ALLOWED, TOO_MUCH, Budget
 from a3s_power.prompt.jinja.filters import FILTERS, TESTS, printed
 from a3s_power.prompt.jinja.sandbox import GLOBALS, Clock, Sandbox
-from a3s_power.prompt.jinja.tree import PIECE, Generation, Rewriter, Watch
+from a3s_power.prompt.jinja.tree import PIECE, TOO_LONG, Generation, Rewriter, Watch
 
 _FAILURES: Final = (
     *(ArithmeticError, AttributeError, LookupError, MemoryError),
@@ -73,6 +74,8 @@ class JinjaTemplate:
     def _compile(self) -> tuple[Template, frozenset[str]]:
         with self._lock:
             if self._compiled is None:
+                if len(self._source) > limits.TEMPLATE_BYTES:
+                    raise BadTemplate(TOO_LONG)
                 rewriter = Rewriter()
                 tree = rewriter.visit(Parser(_SANDBOX, self._source).parse())
                 mine = _SANDBOX.make_globals({"strftime_now": self._clock})

@@ -14,6 +14,7 @@ from a3s_power.core.errors import BadTemplate
 from a3s_power.prompt.jinja.budget import NOT_ALLOWED
 from a3s_power.prompt.jinja.filters import FORBIDDEN
 
+TOO_LONG: Final = "template is too long"
 PIECE: Final = 8
 """Bytes of a place in the list of pieces that an output becomes."""
 _MOST_TOKENS: Final = 20_000
@@ -47,7 +48,7 @@ class Watch(Extension):
         before = ""
         for count, token in enumerate(stream):
             if count > _MOST_TOKENS:
-                raise BadTemplate("template is too long")
+                raise BadTemplate(TOO_LONG)
             if before == "block_begin" and token.value in _OUTWARD:
                 raise BadTemplate(NOT_ALLOWED)
             before = token.type
