@@ -200,6 +200,7 @@ async def test_a_child_that_is_stopped_is_gone_with_its_folder(tmp_path: Path) -
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 async def test_a_child_that_does_not_listen_is_stopped_all_the_same(tmp_path: Path) -> None:
     async with loaded("echo", tmp_path) as runner:
         os.kill(runner.pid, signal.SIGSTOP)
@@ -207,6 +208,7 @@ async def test_a_child_that_does_not_listen_is_stopped_all_the_same(tmp_path: Pa
             await runner.stop()
 
 
+@pytest.mark.slow
 async def test_a_hundred_kills_in_a_row_leave_nothing(
     tmp_path: Path, anyio_backend: tuple[str, dict[str, Any]]
 ) -> None:

@@ -60,5 +60,9 @@ def _command(python: str, descriptor: int, engine: str) -> list[str]:
 
 def environment(environ: Mapping[str, str], engine: EngineInfo, folder: Path) -> dict[str, str]:
     """What a child's environment holds: no proxies, no secrets, nothing that sets up the engine behind our back."""
-    kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-    return kept | {"TMPDIR": str(folder)} | dict(engine.environment)
+    return cleaned(environ) | {"TMPDIR": str(folder)} | dict(engine.environment)
+
+
+def cleaned(environ: Mapping[str, str]) -> dict[str, str]:
+    """Of an environment, what a process may have that works on files of strangers."""
+    return {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}

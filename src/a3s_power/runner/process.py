@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from a3s_power.core.errors import EngineFailed, LoadFailed, OutOfMemory, PowerEr
 from a3s_power.core.events import Done, Event, Rendered
 from a3s_power.core.model import ModelFiles
 from a3s_power.engines.engine import Loaded, LoadOptions, Vectors
+from a3s_power.log import get_logger
 from a3s_power.runner import frames
 from a3s_power.runner.frames import FromRunner, Run
 from a3s_power.runner.launch import Launched, launch
@@ -31,7 +31,7 @@ from a3s_power.runner.progress import fraction
 from a3s_power.runner.runner import Events
 from a3s_power.runner.tail import Tail, how_it_ended
 
-_log = logging.getLogger("a3s_power.runner")
+_log = get_logger("a3s_power.runner")
 
 # Ollama's words, which clients look for.
 _UNEXPECTED: Final = (
@@ -254,11 +254,11 @@ class RunnerProcess:
         if done is not None:
             self._went_on(done)
         elif line.strip():
-            _log.debug("pid=%d %s", self.pid, line)
+            _log.debug(line, pid=self.pid)
 
     def _logged(self, line: str) -> None:
-        level = logging.WARNING if self._tail.add(line) else logging.INFO
-        _log.log(level, "pid=%d %s", self.pid, line)
+        say = _log.warning if self._tail.add(line) else _log.info
+        say(line, pid=self.pid)
 
     # How it ends: exit status, closed socket and closed pipes come in any order, and the last of them tells.
 
@@ -303,7 +303,7 @@ class RunnerProcess:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._gone.set()
         if not self._asked and self._load_failure is None:
-            _log.error("pid=%d %s", self.pid, death.message)
+            _log.error(death.message, pid=self.pid)
             for callback in self._callbacks:
                 callback(death)
 

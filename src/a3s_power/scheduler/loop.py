@@ -219,9 +219,8 @@ class Scheduler:
         need, claim, began = child.ask.need, child.ask.claim, time.perf_counter()
         machine = await in_thread(self._look)
         options = placement.plan(need, claim, machine, self._settings, self._core.instances)
-        if claim.asked_context > options.context_length:
-            lowered = {"asked": claim.asked_context, "context": options.context_length}
-            log.warning("memory holds less context than asked for", model=child, **lowered)
+        if overruled := placement.overruled(need, claim, options):
+            log.warning("model is not loaded quite as asked for", model=child, **overruled)
         runner = child.runner = await self._spawned(need.engine)
         loaded = await self._watched(child, runner, options)
         child.serving = (runner, options, loaded)

@@ -33,11 +33,17 @@ _BATCH_SECONDS: Final = 0.25
 """How long a batch may take, because a cancelled prompt keeps its slot for that long."""
 
 SMALL_MODEL: Final = 100_000_000
-"""Below so many parameters a second thread costs more at the barriers than it computes."""
+"""Below so many parameters a second thread costs more at the barriers than it computes, when generating."""
+TINY_MODEL: Final = 10_000_000
+"""And below so many when reading prompts: with two threads instead of one, 3 million ran at a third of the speed and
+15 million at twice."""
 _SPARE_CORE_FROM: Final = 4
 """From so many cores on, one is left to the server itself."""
 _CHILDREN_AT_FULL: Final = 2
 """So many children may each use all cores; more of them share, or their threads wait for one another."""
+
+_MOST_THREADS_A_CORE: Final = 2
+"""Whatever is asked for: some hundred threads that spin at barriers take the machine from everybody on it."""
 
 SPARE_BYTES: Final = 256 * MIB
 """Memory that models never get: the server and the system live there."""
@@ -81,15 +87,27 @@ def usable_bytes(machine: Machine) -> int:
 
 def plan(need: Need, claim: Claim, machine: Machine, settings: Settings, children: int) -> LoadOptions:
     """How to load it now, as one of `children` that share the machine."""
-    said = need.options
+    said, most = need.options, machine.cores * _MOST_THREADS_A_CORE
     threads = said.num_thread or settings.num_thread
     cache = min(_PROMPT_CACHE_MIB, machine.free_bytes // 10 // MIB)
     return msgspec.structs.replace(
         claim.options,
-        threads=max(1, threads or _threads(need, machine, children)),
-        threads_batch=max(1, said.num_thread_batch or threads or machine.cores),
+        threads=max(1, min(most, threads or _threads(need, machine, children))),
+        threads_batch=max(1, min(most, said.num_thread_batch or threads or _prompt_threads(need, machine))),
         prompt_cache_mib=0 if need.embedding else cache,
     )
+
+
+def overruled(need: Need, claim: Claim, options: LoadOptions) -> dict[str, str]:
+    """The options that were asked for and not given as asked, for the log."""
+    said = need.options
+    pairs = {
+        "num_ctx": (claim.asked_context, options.context_length),
+        "num_batch": (said.num_batch, options.batch),
+        "num_thread": (said.num_thread, options.threads),
+        "num_thread_batch": (said.num_thread_batch, options.threads_batch),
+    }
+    return {name: f"{asked} -> {given}" for name, (asked, given) in pairs.items() if asked and asked != given}
 
 
 def _options(need: Need, settings: Settings, context: int, prompt_rate: float | None) -> LoadOptions:
@@ -143,6 +161,10 @@ def _threads(need: Need, machine: Machine, children: int) -> int:
         return 1
     cores = machine.cores - 1 if machine.cores >= _SPARE_CORE_FROM else machine.cores
     return cores if children <= _CHILDREN_AT_FULL else cores // children
+
+
+def _prompt_threads(need: Need, machine: Machine) -> int:
+    return 1 if 0 < need.model.facts.parameters < TINY_MODEL else machine.cores
 
 
 def _bytes(need: Need, options: LoadOptions, machine: Machine) -> int:

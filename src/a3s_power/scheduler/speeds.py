@@ -1,6 +1,5 @@
 """Speeds: how fast each model reads prompts here, measured by its requests and kept for its next load."""
 
-import logging
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -8,8 +7,9 @@ from typing import Final
 import msgspec
 
 from a3s_power.core.digests import Digest
+from a3s_power.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _LEAST_TOKENS: Final = 64
 """A shorter prompt measures the start of the work and not its speed."""
@@ -52,7 +52,7 @@ class Speeds:
             partial.replace(self._file)
         except OSError as error:
             partial.unlink(missing_ok=True)
-            log.warning("prompt speeds could not be written to %s: %s", self._file, error)
+            log.warning("prompt speeds could not be written", file=self._file, error=error)
 
 
 def _read(file: Path | None) -> dict[str, float]:
@@ -63,5 +63,5 @@ def _read(file: Path | None) -> dict[str, float]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError) as error:
-        log.warning("prompt speeds are measured anew, %s cannot be read: %s", file, error)
+        log.warning("prompt speeds cannot be read and are measured anew", file=file, error=error)
         return {}

@@ -372,7 +372,8 @@ async def test_a_context_that_is_lowered_is_logged(caplog: pytest.LogCaptureFixt
         scheduler.acquire(a_need(num_ctx=100_000)) as lease,
     ):
         assert lease.options.context_length < 100_000
-    assert "memory holds less context than asked for" in [record.message for record in caplog.records]
+    [warning] = [record for record in caplog.records if record.message == "model is not loaded quite as asked for"]
+    assert vars(warning)["fields"]["num_ctx"] == f"100000 -> {lease.options.context_length}"
 
 
 async def test_what_was_measured_counts_at_the_next_load_and_in_the_next_process(tmp_path: Path) -> None:

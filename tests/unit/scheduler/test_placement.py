@@ -99,13 +99,16 @@ def test_a_batch_takes_a_quarter_of_a_second(said: dict[str, Any], rate: float, 
         pytest.param({}, 0, 8, 1, 7, 8, id="one core is left to the server"),
         pytest.param({}, 0, 8, 3, 2, 8, id="three children share"),
         pytest.param({}, 0, 2, 3, 1, 2, id="never less than one"),
-        pytest.param({"facts": facts(parameters=2_750_000)}, 0, 8, 1, 1, 8, id="a small model"),
+        pytest.param({"facts": facts(parameters=15_000_000)}, 0, 8, 1, 1, 8, id="a small model"),
+        pytest.param({"facts": facts(parameters=2_750_000)}, 0, 8, 1, 1, 1, id="a tiny model"),
         pytest.param({"facts": facts(parameters=0)}, 0, 8, 1, 7, 8, id="a model of unknown size"),
         pytest.param({"num_thread": 5}, 3, 8, 1, 5, 5, id="said"),
         pytest.param({"num_thread": 0}, 0, 8, 1, 7, 8, id="said to be automatic"),
         pytest.param({"num_thread": -3}, 0, 8, 1, 1, 1, id="said wrongly"),
         pytest.param({"num_thread": 5, "num_thread_batch": 6}, 0, 8, 1, 5, 6, id="both said"),
         pytest.param({}, 3, 8, 1, 3, 3, id="the setting"),
+        pytest.param({"num_thread": 10**6}, 0, 8, 1, 16, 16, id="said too much"),
+        pytest.param({"num_thread_batch": 10**6}, 0, 8, 1, 7, 16, id="said too much for prompts"),
     ],
 )
 def test_threads_are_the_cores_but_for_good_reasons(
@@ -131,6 +134,22 @@ def test_what_a_request_says_goes_before_the_settings() -> None:
     said = planned(a_need(use_mlock=False, flash_attention=False, num_gpu=0, main_gpu=0, use_mmap=False), settings)
     assert (said.use_mlock, said.flash_attention, said.gpu_layers, said.main_gpu) == (False, False, 0, 0)
     assert said.use_mmap is False
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({}, {}),
+        ({"num_ctx": 10**9, "num_batch": 64, "num_thread": 2, "num_thread_batch": 3}, {}),
+        ({"num_thread": 0, "num_thread_batch": 0}, {}),
+        ({"num_thread": 99, "num_thread_batch": -1}, {"num_thread": "99 -> 16", "num_thread_batch": "-1 -> 1"}),
+        ({"num_batch": 64, "num_ctx": 512, "embedding": True}, {"num_batch": "64 -> 512"}),
+    ],
+)
+def test_what_is_not_given_as_asked_is_told(said: dict[str, Any], told: dict[str, str]) -> None:
+    need = a_need(**said)
+    claim = placement.claim(need, Settings(), MACHINE)
+    assert placement.overruled(need, claim, planned(need)) == told
 
 
 def test_an_option_that_the_engine_dies_of_is_refused_before_a_child_is_started() -> None:
