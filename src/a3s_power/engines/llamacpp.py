@@ -38,6 +38,7 @@ class LlamaCpp:
         self._socket: EngineSocket
         self._facts: Facts
         self._context = 0
+        self._limit = 0
         self._bos = ""
         self._eos = ""
         self._ends: tuple[list[int], list[int]] = ([], [])
@@ -59,6 +60,7 @@ class LlamaCpp:
             raise LoadFailed("llama.cpp could not load the model") from error
         self._socket = EngineSocket(where, self._server.listening_address)
         self._look_around()
+        self._limit = min(self._context, options.context_length or self._context)
         report(1.0)
         return Loaded(
             context_length=self._context,
@@ -91,14 +93,16 @@ class LlamaCpp:
         return prompt.removeprefix(self._bos) if self._bos and self._ends[0] else prompt
 
     def embed(self, texts: Sequence[str], *, truncate: bool, normalize: bool) -> Vectors:
-        """Vectors of texts; they are counted only when one of them turns out too long."""
-        try:
-            return self._embed(wire.embedding(list(texts), normalize=normalize))
-        except EngineFailed:
-            cut = [self._cut(text, truncate=truncate) for text in texts]
-            if all(whole for whole, _ in cut):
-                raise
-        return self._embed(wire.embedding([tokens for _, tokens in cut], normalize=normalize))
+        """Vectors of texts; they are counted only where the engine could not, or would not, take them whole."""
+        # Its contexts have a least size, so a smaller one that was asked for is ours to keep.
+        if self._limit == self._context:
+            try:
+                return self._embed(wire.embedding(list(texts), normalize=normalize))
+            except EngineFailed:
+                if all(len(self._tokens(text, special=True, ends=True)) <= self._limit for text in texts):
+                    raise
+        cut = [self._cut(text, truncate=truncate) for text in texts]
+        return self._embed(wire.embedding(cut, normalize=normalize))
 
     def _embed(self, body: bytes) -> Vectors:
         answer = wire.decode_embeddings(self._server.handle_embeddings(body))
@@ -109,15 +113,15 @@ class LlamaCpp:
             raise EngineFailed("the model made a vector that has no numbers in it")
         return Vectors(rows=rows, prompt_tokens=answer.usage.prompt_tokens if answer.usage else 0)
 
-    def _cut(self, text: str, *, truncate: bool) -> tuple[bool, list[int]]:
-        """Whether the text fits, and its tokens, cut before the special ones at its end."""
+    def _cut(self, text: str, *, truncate: bool) -> list[int]:
+        """The text's tokens; of one that does not fit, those before the special ones at its end are left out."""
         tokens = self._tokens(text, special=True, ends=True)
-        if len(tokens) <= self._context:
-            return True, tokens
+        if len(tokens) <= self._limit:
+            return tokens
         if not truncate:
             raise PromptTooLong("the input length exceeds the context length")
         last = self._ends[1]
-        return False, tokens[: self._context - len(last)] + last
+        return tokens[: self._limit - len(last)] + last
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of a text, nothing added."""

@@ -33,6 +33,11 @@ def serve(fd: int, engine: str) -> NoReturn:
     child = Child(socket.socket(fileno=fd), engine)
     status = child.serve()
     sys.stderr.flush()
+    if status == LOAD_FAILED:
+        # llama.cpp writes its log from a thread, which only an ordinary end waits for; the parent, which waits for the
+        # end of the link, must not hear of it before.
+        child.keep_link()
+        sys.exit(status)
     # Not a return: letting go of the engine would unload the model, and llama.cpp would wait for the end of stdin.
     os._exit(status)
 
@@ -62,6 +67,10 @@ class Child:
                 case _:
                     self._start(message)
         return PARENT_GONE
+
+    def keep_link(self) -> None:
+        """Leave the socket open until the process is gone."""
+        self._link.detach()
 
     def _messages(self) -> Iterator[ToRunner]:
         reader: FrameReader[ToRunner] = FrameReader(ToRunner)  # type: ignore[arg-type]  # a union is no type to mypy

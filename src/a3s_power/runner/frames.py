@@ -28,9 +28,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     """Generate. Either `text` goes to the engine as it is (raw), or `messages` are rendered.
 
     `messages` is the whole conversation: the model's system message and history first. `template` is the Go template
-    to render with, empty for the model's own Jinja. With `suffix` or `direct` the template is executed once over
-    prompt, system and suffix. `context` is put before the prompt; `want_context` asks for the token ids at the end.
-    `options` are complete. `clean_thinking` removes thinking from earlier answers.
+    to render with, empty for the model's own Jinja. With a `suffix` the last message is what comes before it.
+    `context` is put before the prompt; `want_context` asks for the token ids at the end. `options` are complete.
+    `clean_thinking` removes thinking from earlier answers.
     """
 
     job: int = 0
@@ -39,7 +39,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     tools: tuple[Tool, ...] = ()
     template: str = ""
     suffix: str = ""
-    direct: bool = False
     think: Think = None
     context: tuple[int, ...] = ()
     want_context: bool = False

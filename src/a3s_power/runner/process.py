@@ -224,6 +224,8 @@ class RunnerProcess:
                 self._let_go(job)
             case frames.Failed(0):
                 self._load_failure = message
+                # It ends by itself, after its log; should it hang in that, the reason is known all the same.
+                self._loop.call_later(_GENTLE_SECONDS, self._signal, signal.SIGKILL)
             case frames.Failed(job, kind, text, poisoned):
                 self.poisoned |= poisoned
                 self._let_go(job, revive(kind, text))

@@ -1,11 +1,16 @@
 """From a request to what the model's child shall run: checks in Ollama's order, and the whole conversation. Pure."""
 
+from typing import Final
+
 from a3s_power.core.errors import BadFormat, BadRequest, NotCapable, NotSupported
 from a3s_power.core.messages import Message
 from a3s_power.core.model import Model
 from a3s_power.core.options import DEFAULTS, Options
 from a3s_power.core.requests import Chat, Embed, Generate
 from a3s_power.runner.frames import Run
+
+_LEAST_EMBED_CONTEXT: Final = 3
+"""A token of the text between the one that begins it and the one that ends it."""
 
 
 def wants_unload(request: Chat | Generate) -> bool:
@@ -49,6 +54,14 @@ def _check_thinking(request: Chat | Generate, model: Model) -> None:
         model.require("thinking", f'"{request.shown}" does not support thinking')
 
 
+def check_embed(request: Embed, model: Model, options: Options) -> None:
+    """Raise what keeps this model from making these vectors, the first reason in Ollama's order."""
+    if not model.can("embedding"):
+        raise NotSupported(f'"{request.shown}" does not support embeddings')
+    if request.texts and options.num_ctx is not None and options.num_ctx < _LEAST_EMBED_CONTEXT:
+        raise BadRequest("input after truncation exceeds maximum context length")
+
+
 def check_content(request: Chat | Generate, model: Model) -> None:
     """Raise for what is asked of the answer, or given beside the text, that would otherwise be dropped in silence."""
     if request.bad_format:
@@ -89,13 +102,11 @@ def chat_run(request: Chat, model: Model, options: Options, *, template: str) ->
 
 def generate_run(request: Generate, model: Model, options: Options, *, template: str) -> Run:
     """What the child runs for a prompt: the text itself when raw, a short conversation otherwise."""
-    direct = bool(request.template or request.suffix) and not request.raw
     return Run(
         text=request.prompt if request.raw else None,
         messages=() if request.raw else _prompt_messages(request, model),
         template=request.template or template,
         suffix="" if request.raw else request.suffix,
-        direct=direct,
         think=request.think,
         context=request.context or (),
         want_context=not request.raw,

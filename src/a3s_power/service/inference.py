@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 
 from a3s_power.aio import in_thread
-from a3s_power.core.errors import ModelNotFound, NotSupported
+from a3s_power.core.errors import ModelNotFound
 from a3s_power.core.events import Done, Event
 from a3s_power.core.model import Model
 from a3s_power.core.options import Options, unknown_names
@@ -67,8 +67,7 @@ class LocalInference:
         started = time.perf_counter_ns()
         model = await self._model(request)
         options = self._options(request, model)
-        if not model.can("embedding"):
-            raise NotSupported(f'"{request.shown}" does not support embeddings')
+        conversation.check_embed(request, model, options)
         need = self._need(request, model, options, embedding=True)
         async with self._scheduler.acquire(need) as lease:
             loaded = time.perf_counter_ns()

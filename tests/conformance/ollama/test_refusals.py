@@ -170,7 +170,6 @@ def test_a_refusal_contains(http: httpx2.Client, row: int, path: str, body: _Bod
     assert part in answer.json()["error"], f"row {row}"
 
 
-@pytest.mark.xfail(reason="the words are still those of the engine")
 def test_a_text_that_no_cutting_fits_is_refused_in_ollamas_words(http: httpx2.Client) -> None:
     """Row 115."""
     answer = http.post("/api/embed", json={"model": "b", "input": "hello", "options": {"num_ctx": 1}})

@@ -147,12 +147,12 @@ def test_a_context_replaces_the_models_history() -> None:
 
 def test_a_raw_prompt_goes_to_the_engine_as_it_is() -> None:
     run = conversation.generate_run(generate(raw=True, suffix="ignored"), model(system="s"), Options(), template="t")
-    assert (run.text, run.messages, run.suffix, run.direct, run.want_context) == ("hi", (), "", False, False)
+    assert (run.text, run.messages, run.suffix, run.want_context) == ("hi", (), "", False)
 
 
-def test_a_template_in_the_request_is_executed_directly() -> None:
+def test_a_template_in_the_request_replaces_the_models() -> None:
     run = conversation.generate_run(generate(template="{{ .Prompt }}"), model(), Options(), template="other")
-    assert (run.template, run.direct) == ("{{ .Prompt }}", True)
+    assert run.template == "{{ .Prompt }}"
 
 
 @pytest.mark.parametrize(
