@@ -53,7 +53,7 @@ def _compare(server: Served, asked: argparse.Namespace) -> None:
     """Rounds in turn, the order swapped each time; the other side sleeps meanwhile."""
     _install(server, asked.model)
     prompts = [f"This is stream number {number}, about" for number in range(asked.clients)]
-    options = {"context_length": asked.context, "parallel": asked.clients, "batch": 128}
+    options = {"context_length": asked.context, "parallel": asked.clients, "batch": 128, "prompt_cache_mib": 1024}
     options |= {"threads": asked.threads, "threads_batch": asked.threads}
     with Bare(asked.model.resolve(), options, environment(server.home, {}) | {"GOMP_SPINCOUNT": "2000"}) as bare:
         sides = {

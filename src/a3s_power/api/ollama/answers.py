@@ -8,7 +8,7 @@ from starlette.responses import Response
 from a3s_power.api.ollama.goform import JSON, JSON_UTF8, NDJSON, error_line, float64, refusal
 from a3s_power.api.streams import Form
 from a3s_power.core.errors import BadTemplate, PowerError
-from a3s_power.core.events import Done, Logprob, TokenLogprob
+from a3s_power.core.events import Done, Event, Logprob, Text, Thinking, TokenLogprob, ToolCalls
 from a3s_power.core.messages import ToolCall
 
 
@@ -81,3 +81,36 @@ def metrics(done: Done) -> dict[str, Any]:
         "eval_count": usage.output_tokens,
         "eval_duration": usage.output_ns,
     }
+
+
+class Kept:
+    """What an answer in one piece has said so far; generate shows calls without their ids."""
+
+    def __init__(self, *, with_ids: bool) -> None:
+        self._with_ids = with_ids
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self.calls: list[Called] = []
+        self.logprobs: list[TokenAnswer] = []
+
+    def take(self, event: Event) -> None:
+        """Keep a piece of it; other events are none."""
+        match event:
+            case Text():
+                self._text.append(event.text)
+                self.logprobs += shown(event.logprobs)
+            case Thinking():
+                self._thinking.append(event.text)
+                self.logprobs += shown(event.logprobs)
+            case ToolCalls():
+                self.calls += [Called.of(call, with_id=self._with_ids) for call in event.calls]
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return "".join(self._text)
+
+    @property
+    def thinking(self) -> str:
+        """All that was thought."""
+        return "".join(self._thinking)

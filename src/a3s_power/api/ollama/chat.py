@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from a3s_power.api.endpoint import Call
-from a3s_power.api.ollama.answers import STREAMED, WHOLE, Called, DebugInfo, TokenAnswer, metrics, shown
+from a3s_power.api.ollama.answers import STREAMED, WHOLE, Called, DebugInfo, Kept, TokenAnswer, metrics, shown
 from a3s_power.api.ollama.goform import Clock, answer, now
 from a3s_power.api.ollama.gojson import go
 from a3s_power.api.ollama.wire import GenerationRequest, Message, Tool, local_name, sent
@@ -137,28 +137,16 @@ class _Whole:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._text: list[str] = []
-        self._thinking: list[str] = []
-        self._calls: list[Called] = []
-        self._logprobs: list[TokenAnswer] = []
+        self._kept = Kept(with_ids=True)
 
     def say(self, event: Event) -> Response | None:
         """The whole answer, once the last event has come."""
+        kept = self._kept
         match event:
-            case Text():
-                self._text.append(event.text)
-                self._logprobs += shown(event.logprobs)
-            case Thinking():
-                self._thinking.append(event.text)
-                self._logprobs += shown(event.logprobs)
-            case ToolCalls():
-                self._calls += _called(event)
             case Rendered():
                 return _rendered(self._model, event)
             case Done():
-                return answer(_ended(self._model, event, self._said(), self._logprobs))
+                said = _Said(role="assistant", content=kept.text, thinking=kept.thinking, tool_calls=kept.calls)
+                return answer(_ended(self._model, event, said, kept.logprobs))
+        kept.take(event)
         return None
-
-    def _said(self) -> _Said:
-        text, thinking = "".join(self._text), "".join(self._thinking)
-        return _Said(role="assistant", content=text, thinking=thinking, tool_calls=self._calls)

@@ -4,7 +4,7 @@ import msgspec
 from starlette.responses import Response
 
 from a3s_power.api.endpoint import Call
-from a3s_power.api.ollama.answers import STREAMED, WHOLE, Called, DebugInfo, TokenAnswer, metrics, shown
+from a3s_power.api.ollama.answers import STREAMED, WHOLE, Called, DebugInfo, Kept, TokenAnswer, metrics, shown
 from a3s_power.api.ollama.goform import Clock, answer, now
 from a3s_power.api.ollama.gojson import Integer
 from a3s_power.api.ollama.wire import GenerationRequest, ImageData, images, local_name, sent
@@ -81,41 +81,28 @@ def _rendered(model: str, rendered: Rendered) -> Response:
     return answer(_GenerateAnswer(model=model, created_at=now(), response="", done=False, debug_info=info))
 
 
-class _Said:
-    """What is kept until the end."""
-
-    def __init__(self, model: str) -> None:
-        self.model = model
-        self.text: list[str] = []
-        self.thinking: list[str] = []
-        self.calls: list[Called] = []
-        self.logprobs: list[TokenAnswer] = []
-
-    def ended(self, done: Done) -> _GenerateAnswer:
-        """The last object, with all that was kept."""
-        return _GenerateAnswer(
-            model=self.model,
-            created_at=now(),
-            response="".join(self.text),
-            thinking="".join(self.thinking),
-            done=True,
-            done_reason=done.reason,
-            context=done.context,
-            tool_calls=self.calls,
-            logprobs=self.logprobs,
-            **metrics(done),
-        )
-
-    def call(self, event: ToolCalls) -> None:
-        """Calls are shown at the end, without ids."""
-        self.calls += [Called.of(call, with_id=False) for call in event.calls]
+def _ended(model: str, done: Done, kept: Kept) -> _GenerateAnswer:
+    """The last object, with all that was kept."""
+    return _GenerateAnswer(
+        model=model,
+        created_at=now(),
+        response=kept.text,
+        thinking=kept.thinking,
+        done=True,
+        done_reason=done.reason,
+        context=done.context,
+        tool_calls=kept.calls,
+        logprobs=kept.logprobs,
+        **metrics(done),
+    )
 
 
 class _Lines:
     """A line for each event; what does not change between lines is encoded once."""
 
     def __init__(self, model: str) -> None:
-        self._kept = _Said(model)
+        self._model = model
+        self._kept = Kept(with_ids=False)
         self._head = b'{"model":%b,"created_at":"' % go_json(model)
         self._now = Clock().now
 
@@ -127,11 +114,12 @@ class _Lines:
             case Thinking():
                 return self._line(b'"","thinking":%b' % go_json(event.text), event.logprobs)
             case ToolCalls():
-                self._kept.call(event)
+                # They are shown in the last line.
+                self._kept.take(event)
             case Rendered():
-                return _rendered(self._kept.model, event)
+                return _rendered(self._model, event)
             case Done():
-                last = self._kept.ended(event)
+                last = _ended(self._model, event, self._kept)
                 return go_json(last) + b"\n" if event.reason in ("stop", "length") else answer(last)
         return None
 
@@ -144,22 +132,15 @@ class _Whole:
     """One object for all events."""
 
     def __init__(self, model: str) -> None:
-        self._kept = _Said(model)
+        self._model = model
+        self._kept = Kept(with_ids=False)
 
     def say(self, event: Event) -> Response | None:
         """The whole answer, once the last event has come."""
-        kept = self._kept
         match event:
-            case Text():
-                kept.text.append(event.text)
-                kept.logprobs += shown(event.logprobs)
-            case Thinking():
-                kept.thinking.append(event.text)
-                kept.logprobs += shown(event.logprobs)
-            case ToolCalls():
-                kept.call(event)
             case Rendered():
-                return _rendered(kept.model, event)
+                return _rendered(self._model, event)
             case Done():
-                return answer(kept.ended(event))
+                return answer(_ended(self._model, event, self._kept))
+        self._kept.take(event)
         return None
