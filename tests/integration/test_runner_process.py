@@ -219,19 +219,18 @@ async def test_a_hundred_kills_in_a_row_leave_nothing(
             with pytest.raises(RunnerDied, match="killed by SIGKILL"):
                 await anext(held)
 
+    # Other tests' threads may still be on their way out, so fewer are fine, more are not.
+    threads = threading.active_count()
     await live_and_die()
-    await until(lambda: threading.active_count() == before_threads)
+    await until(lambda: threading.active_count() <= threads)
     before = (_descriptors(), len(asyncio.all_tasks()))
     # The hundred are for the loop that servers run on.
     for _ in range(100 if anyio_backend[1]["use_uvloop"] else 10):
         await live_and_die()
-    await until(lambda: threading.active_count() == before_threads)
+    await until(lambda: threading.active_count() <= threads)
     assert (_descriptors(), len(asyncio.all_tasks())) == before
     assert list(tmp_path.iterdir()) == []
     assert _children() == set()
-
-
-before_threads = threading.active_count()
 
 
 def _descriptors() -> int:

@@ -44,7 +44,7 @@ def test_a_line_stays_one_whatever_it_holds(written: Written) -> None:
 
 def test_other_peoples_records_take_the_same_form(written: Written) -> None:
     log.configure()
-    logging.getLogger("uvicorn").error("it is %s\nbad", "very")
+    logging.getLogger("somebody.else").error("it is %s\nbad", "very")
     assert written().endswith('msg="it is very\\nbad"\n')
 
 
