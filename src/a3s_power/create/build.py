@@ -1,37 +1,31 @@
 """Build a model: source layers, the request's own layers on top, the config, and last the manifest.
 
 The lines reported are Ollama's, as far as the same thing is done. An uploaded GGUF is checked by our own reader and
-becomes a layer as it is; it is not passed through llama.cpp's quantiser, so `validating GGUF model` and `verifying
-conversion` never appear, and the digest stays that of the upload. No template is chosen from a list of known ones:
+becomes a layer as it is; it is not passed through llama.cpp's quantiser, so `validating GGUF model` never appears, and
+the digest stays that of the upload. No template is chosen from a list of known ones:
 a GGUF's own chat template is used instead.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import msgspec
 
 from a3s_power.core import limits
 from a3s_power.core import manifest as types
-from a3s_power.core.digests import Digest
-from a3s_power.core.errors import BadRequest, BadTemplate, PowerError
+from a3s_power.core.errors import BadRequest, BadTemplate
 from a3s_power.core.events import Progress
 from a3s_power.core.manifest import ConfigBlob, Layer, Manifest, write_config, write_manifest
 from a3s_power.core.names import ModelName
 from a3s_power.core.requests import Create
 from a3s_power.core.sizes import human_count
-from a3s_power.create.checks import (
-    check_quantize,
-    check_request,
-    info_count,
-    info_text,
-    info_texts,
-    version,
-)
-from a3s_power.create.sources import Report, Source, from_files, from_model, with_adapters
+from a3s_power.create import quantize
+from a3s_power.create.checks import check_request, info_count, info_text, info_texts, version
+from a3s_power.create.child import Children
+from a3s_power.create.making import Making, Report
+from a3s_power.create.sources import Source, from_files, from_model, with_adapters
 from a3s_power.store import Store
-from a3s_power.store.layers import put, write_messages, write_parameters
+from a3s_power.store.layers import write_messages, write_parameters
 
 _OWN_FORMATS: Final = {
     "gemma4": "gemma4",
@@ -53,45 +47,59 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     config: ConfigBlob
 
 
-def build(request: Create, store: Store, report: Report, *, check_template: Callable[[str], None]) -> ModelName:
+def build(
+    request: Create,
+    store: Store,
+    report: Report,
+    *,
+    check_template: Callable[[str], None],
+    children: Children | None = None,
+) -> ModelName:
     """Make the model; the name in the spelling it was written under. Blocks; `report` is called between the steps.
 
-    `check_template` raises BadTemplate for a Go template that cannot be used. Whatever goes wrong, no manifest is
-    written then and no layer stays that nothing refers to.
+    `check_template` raises BadTemplate for a Go template that cannot be used. `children` do what is better done in
+    other processes; ending them ends the build. Whatever goes wrong, no manifest is written then and no layer stays
+    that nothing refers to.
 
     Raises:
         BadRequest: the request says what cannot be; BadFile and BadTemplate are of this kind.
         ModelNotFound, BlobNotFound: the source model or an uploaded file is not there.
+        EngineFailed: what was to be done in another process was not.
         StoreFailed: the models folder could not take it.
     """
     check_request(request)
-    source = with_adapters(_source(request, store, report), request.adapters or {}, store, report)
-    plan = _plan(request, source, check_template)
-    with _whole_or_nothing(store) as created:
-        layers = [(layer, False) for layer in plan.kept]
-        for media_type, content in plan.new:
-            layers.append(_put(store, media_type, content, created))
-        config, _ = _put(store, types.CONFIG_TYPE, write_config(plan.config), created)
-        for layer, new in layers:
-            report(Progress(f"{'creating new' if new else 'using existing'} layer {layer.digest}"))
+    with Making.begun(store, report, children or Children()) as making:
+        source = with_adapters(_source(request, making), request.adapters or {}, making)
+        level = quantize.level(request.quantize, source.header)
+        plan = _plan(request, source, level, check_template)
+        layers = [_quantized(layer, source, level, making) for layer in plan.kept]
+        layers += [making.put(media_type, content) for media_type, content in plan.new]
+        config = making.put(types.CONFIG_TYPE, write_config(plan.config))
+        for layer in layers:
+            making.announce(layer)
         report(Progress("writing manifest"))
-        manifest = Manifest(config=config, layers=tuple(layer for layer, _ in layers))
-        name = store.write(request.model, write_manifest(manifest))
+        name = store.write(request.model, write_manifest(Manifest(config=config, layers=tuple(layers))))
     report(Progress("success"))
     return name
 
 
-def _source(request: Create, store: Store, report: Report) -> Source:
+def _source(request: Create, making: Making) -> Source:
     if request.source is not None:
-        return from_model(store.models.read(request.source))
+        return from_model(making.store.models.read(request.source))
     if request.files is None:
         raise BadRequest("neither 'from' or 'files' was specified")
-    return from_files(request.files, store, report)
+    return from_files(request.files, making)
 
 
-def _plan(request: Create, source: Source, check_template: Callable[[str], None]) -> _Plan:
-    check_quantize(request.quantize, source.facts.file_type)
-    config = _config(request, source)
+def _quantized(layer: Layer, source: Source, level: str, making: Making) -> Layer:
+    if not level or source.header is None or layer.media_type != types.MODEL:
+        return layer
+    return quantize.quantized(layer, source.header, level, making)
+
+
+def _plan(request: Create, source: Source, level: str, check_template: Callable[[str], None]) -> _Plan:
+    """Everything that can be refused is refused here, before the long work."""
+    config = _config(request, source, level)
     new = list(_texts(request, check_template))
     parameters = _parameters(request, source, config)
     if parameters:
@@ -124,7 +132,7 @@ def _texts(request: Create, check_template: Callable[[str], None]) -> Iterator[t
         yield types.LICENSE, text.encode()
 
 
-def _config(request: Create, source: Source) -> ConfigBlob:
+def _config(request: Create, source: Source, level: str) -> ConfigBlob:
     """The request's word goes before the source's, and that before what the weights say."""
     base, info, weights = source.config, request.info, source.facts
     own = _OWN_FORMATS.get(weights.architecture, "")
@@ -134,7 +142,7 @@ def _config(request: Create, source: Source) -> ConfigBlob:
         model_family=info_text(info, "model_family") or base.model_family or weights.architecture,
         model_families=[weights.architecture] if source.header else base.model_families,
         model_type=info_text(info, "parameter_size") or base.model_type or human_count(weights.parameters),
-        file_type=info_text(info, "quantization_level") or base.file_type or weights.file_type,
+        file_type=info_text(info, "quantization_level") or level or base.file_type or weights.file_type,
         renderer=request.renderer or base.renderer or own,
         parser=request.parser or base.parser or own,
         requires=version(request.requires) or base.requires,
@@ -153,24 +161,3 @@ def _parameters(request: Create, source: Source, config: ConfigBlob) -> dict[str
     unnamed = not (request.renderer or request.parser or source.config.renderer or source.config.parser)
     stops = _OWN_STOPS.get(config.renderer)
     return {**request.parameters, "stop": stops} if stops and unnamed and "stop" not in said else request.parameters
-
-
-@contextmanager
-def _whole_or_nothing(store: Store) -> Iterator[list[Digest]]:
-    """A list for the blobs that are written inside; they are removed again if it fails."""
-    created: list[Digest] = []
-    try:
-        yield created
-    except BaseException:
-        for digest in created:
-            # In use: another model was made meanwhile that has the same layer.
-            with suppress(PowerError):
-                store.remove_blob(digest)
-        raise
-
-
-def _put(store: Store, media_type: str, content: bytes, created: list[Digest]) -> tuple[Layer, bool]:
-    layer, new = put(store.blobs, media_type, content)
-    if new:
-        created.append(layer.blob)
-    return layer, new

@@ -1,10 +1,10 @@
-"""What a create request may say: file names, digests, names of renderers and parsers, versions, quantisations, info."""
+"""What a create request may say: file names, digests, names of renderers and parsers, versions, info."""
 
 import re
 from typing import Any, Final
 
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import BadRequest, InvalidDigest, PowerError
+from a3s_power.core.errors import BadRequest, InvalidDigest
 from a3s_power.core.requests import Create
 from a3s_power.prompt.capabilities import PARSERS
 
@@ -17,9 +17,6 @@ RENDERERS: Final = frozenset(
     }
 )
 """Ollama's named renderers."""
-
-_QUANTIZATIONS: Final = frozenset({"F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M"})
-_SOURCES: Final = frozenset({"F16", "BF16", "F32"})
 
 _UNPLAIN: Final = re.compile(r"[\x00-\x1f\x7f\\:]")
 _NUMBER: Final = r"(?:0|[1-9][0-9]*)"
@@ -54,24 +51,6 @@ def version(text: str) -> str:
     if form is None:
         raise BadRequest("requires must be a valid semver (e.g. 0.14.0)")
     return form[1]
-
-
-def check_quantize(asked: str, file_type: str) -> None:
-    """Raise unless there is nothing to do: nothing asked for, or what the file already is.
-
-    The texts are Ollama's, and 500 their status; only the last one is ours, for what this version cannot do.
-    """
-    wanted = asked.upper()
-    if wanted == "Q4_K":
-        wanted = "Q4_K_M"
-    if wanted in ("", file_type):
-        return
-    if wanted not in _QUANTIZATIONS:
-        supported = "supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0"
-        raise PowerError(f"unsupported quantization type {wanted} - {supported}")
-    if file_type not in _SOURCES:
-        raise PowerError("quantization is only supported for F16, BF16 and F32 models")
-    raise BadRequest(f"quantizing {file_type} to {wanted} is not available in this version")
 
 
 def info_text(info: dict[str, Any], field: str) -> str:

@@ -40,6 +40,7 @@ _FILE_TYPES: Final = {
     38: "MXFP4_MOE",
     39: "NVFP4",
     40: "Q1_0",
+    41: "Q2_0",
 }
 """`general.file_type` by name. 0 is F32 to llama.cpp but says nothing to Ollama, which takes it for absent."""
 

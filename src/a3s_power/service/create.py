@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from a3s_power.aio import Mailbox, in_thread, task_group
@@ -10,6 +10,7 @@ from a3s_power.core.errors import PowerError
 from a3s_power.core.events import Event, Progress
 from a3s_power.core.requests import Create
 from a3s_power.create.build import build
+from a3s_power.create.child import Children
 from a3s_power.prompt.gotemplate import parse
 from a3s_power.store import Store
 
@@ -20,23 +21,30 @@ def check_template(text: str) -> None:
 
 
 class LocalTransfers:
-    """Long work on this machine's store."""
+    """Long work on this machine's store. `environ` is the environment of the processes that help with it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, environ: Mapping[str, str] | None = None) -> None:
         self._store = store
+        self._environ = environ
 
     @asynccontextmanager
     async def create(self, request: Create) -> AsyncIterator[AsyncIterator[Event]]:
-        """Make a model from files or from another model. A client that leaves does not stop what is nearly done."""
+        """Make a model from files or from another model. A client that leaves ends long work, and nothing is made.
+
+        What is nearly done is done all the same.
+        """
         said: Mailbox[Event] = Mailbox()
+        children = Children(self._environ)
         loop = asyncio.get_running_loop()
 
         def report(progress: Progress) -> None:
             loop.call_soon_threadsafe(said.put, progress)
 
+        make = functools.partial(build, request, self._store, report, check_template=check_template, children=children)
+
         async def work() -> None:
             try:
-                await in_thread(functools.partial(build, request, self._store, report, check_template=check_template))
+                await in_thread(make)
             except PowerError as error:
                 said.close(error)
             else:
@@ -44,4 +52,7 @@ class LocalTransfers:
 
         async with task_group() as group:
             group.start_soon(work)
-            yield said
+            try:
+                yield said
+            finally:
+                children.end()
