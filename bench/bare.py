@@ -62,6 +62,7 @@ class Bare:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.bare"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, text=True
         )
+        self.pid = self._process.pid
         self._ask({"weights": str(weights), "options": options})
 
     def round(self, prompts: list[str], tokens: int) -> dict[str, float]:

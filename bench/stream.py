@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from bench.bare import Bare
 from tests.served import Served, environment, served
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+Side = Callable[[list[str], int], dict[str, float]]
+"""Runs prompts at once, each for so many tokens: tokens, seconds, and the median time to the first piece."""
 
 
 def main() -> None:
@@ -56,26 +60,43 @@ def _compare(server: Served, asked: argparse.Namespace) -> None:
     options = {"context_length": asked.context, "parallel": asked.clients, "batch": 128, "prompt_cache_mib": 1024}
     options |= {"threads": asked.threads, "threads_batch": asked.threads}
     with Bare(asked.model.resolve(), options, environment(server.home, {}) | {"GOMP_SPINCOUNT": "2000"}) as bare:
-        sides = {
+        sides: dict[str, Side] = {
             "server": lambda some, tokens: _round(server, some, tokens, asked.threads),
             "bare": bare.round,
         }
         for side in sides.values():
             side(prompts, 4)
+        processes = {"server": [server.process.pid, *server.children()], "bare": [bare.pid]}
         found: dict[str, list[dict[str, float]]] = {"server": [], "bare": []}
         for number in range(asked.rounds):
             for name in ("server", "bare") if number % 2 else ("bare", "server"):
-                found[name].append(sides[name](prompts, asked.tokens))
+                found[name].append(_timed(sides[name], prompts, asked.tokens, processes[name]))
         _report(found)
         _report_first({name: [side(prompts[:1], 1)["first"] for _ in range(20)] for name, side in sides.items()})
 
 
+def _timed(side: Side, prompts: list[str], tokens: int, processes: list[int]) -> dict[str, float]:
+    """A round, and the processor time that its own processes took for it."""
+    before = sum(map(_processor_seconds, processes))
+    measured = side(prompts, tokens)
+    return measured | {"processor": sum(map(_processor_seconds, processes)) - before}
+
+
 def _report(found: dict[str, list[dict[str, float]]]) -> None:
+    """Wall clock by round and over all, and processor time, which other jobs on the machine disturb less."""
     rates = {name: [one["tokens"] / one["seconds"] for one in rounds] for name, rounds in found.items()}
+    whole = {name: _sum(rounds, "tokens") / _sum(rounds, "seconds") for name, rounds in found.items()}
+    work = {name: _sum(rounds, "processor") / _sum(rounds, "tokens") * 1000 for name, rounds in found.items()}
     for name, values in rates.items():
-        print(f"{name}: {statistics.median(values):.1f} tokens/s ({', '.join(f'{value:.1f}' for value in values)})")
+        each = ", ".join(f"{value:.1f}" for value in values)
+        print(f"{name}: {whole[name]:.1f} tokens/s ({each}), {work[name]:.2f} ms of processor time a token")
     ratios = [ours / theirs for ours, theirs in zip(rates["server"], rates["bare"], strict=True)]
-    print(f"server / bare: {statistics.median(ratios):.3f} ({', '.join(f'{ratio:.3f}' for ratio in ratios)})")
+    print(f"server / bare: {whole['server'] / whole['bare']:.3f} over all, median {statistics.median(ratios):.3f}")
+    print(f"processor time a token, server / bare: {work['server'] / work['bare']:.3f}")
+
+
+def _sum(rounds: list[dict[str, float]], what: str) -> float:
+    return sum(one[what] for one in rounds)
 
 
 def _report_first(found: dict[str, list[float]]) -> None:

@@ -13,7 +13,8 @@ from a3s_power.api.endpoint import ApiSettings
 from a3s_power.core.errors import PowerError
 from a3s_power.core.events import Event
 from a3s_power.core.model import Resident
-from a3s_power.core.requests import Chat, Create, Embed, Embeddings, Generate
+from a3s_power.core.requests import Chat, Create, Embed, Embeddings, Generate, Pull, Push
+from a3s_power.service.archive import LocalArchives
 from a3s_power.service.library import LocalBlobs, LocalLibrary
 from a3s_power.service.ports import Inference, Service, Status, Transfers
 from a3s_power.store import Store
@@ -55,14 +56,30 @@ class FakeInference:
 
 
 class FakeTransfers:
-    """Says its script to every create."""
+    """Says its script to every create, pull and push. Keeps what it was asked, and counts who has left."""
 
     def __init__(self, *script: Event | Exception) -> None:
         self.script = script
-        self.asked: list[Create] = []
+        self.asked: list[Create | Pull | Push] = []
+        self.left = 0
 
     @asynccontextmanager
     async def create(self, request: Create) -> AsyncIterator[AsyncIterator[Event]]:
+        """The script."""
+        self.asked.append(request)
+        yield _played(self.script)
+
+    @asynccontextmanager
+    async def pull(self, request: Pull) -> AsyncIterator[AsyncIterator[Event]]:
+        """The script."""
+        self.asked.append(request)
+        try:
+            yield _played(self.script)
+        finally:
+            self.left += 1
+
+    @asynccontextmanager
+    async def push(self, request: Push) -> AsyncIterator[AsyncIterator[Event]]:
         """The script."""
         self.asked.append(request)
         yield _played(self.script)
@@ -103,6 +120,7 @@ def service(
         inference=inference or FakeInference(),
         library=LocalLibrary(store),
         blobs=LocalBlobs(store),
+        archives=LocalArchives(store),
         transfers=transfers or FakeTransfers(),
         status=status or FakeStatus(),
     )

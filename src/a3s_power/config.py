@@ -94,6 +94,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Words, Setting("A3S_POWER_ALLOWED_HOSTS", "More host names under which the server answers", _words)
     ] = ()
     tmpdir: Annotated[str, Setting("OLLAMA_TMPDIR", "Folder for temporary files; unset: the system's")] = ""
+    offline: Annotated[bool, Setting("A3S_POWER_OFFLINE", "Never open a connection to another machine")] = False
+    mirrors: Annotated[
+        Words, Setting("A3S_POWER_MIRRORS", "Addresses to ask before a registry, as HOST=URL", _words)
+    ] = ()
+    bandwidth: Annotated[Count, Setting("A3S_POWER_BANDWIDTH", "Bytes a second for all pulls; 0: no limit")] = 0
     noprune: Annotated[bool, Setting("OLLAMA_NOPRUNE", "Keep blobs that no model uses")] = False
     flash_attention: Annotated[
         bool | None, Setting("OLLAMA_FLASH_ATTENTION", "Flash attention on or off; unset: where it helps")

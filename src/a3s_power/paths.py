@@ -17,6 +17,11 @@ class Places(NamedTuple):
         return self.base / "speeds.json"
 
     @property
+    def key(self) -> Path:
+        """The key pair that registries know this installation by."""
+        return self.base / "id_ed25519"
+
+    @property
     def logs(self) -> Path:
         """Logs of servers that nobody watches."""
         return self.base / "logs"

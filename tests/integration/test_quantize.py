@@ -29,7 +29,7 @@ from a3s_power.create.quantize_rules import LEVELS, TRAINED_FOR
 from a3s_power.gguf.layout import TensorType
 from a3s_power.gguf.reader import read_header, read_pairs
 from a3s_power.gguf.writer import Tensor, write
-from a3s_power.service.create import LocalTransfers
+from a3s_power.service.transfers import LocalTransfers
 from a3s_power.store import Store
 from tests.likelihood import likelihoods
 from tests.models import llama_key_values, tiny_llama

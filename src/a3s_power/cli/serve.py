@@ -22,7 +22,8 @@ from a3s_power.api.endpoint import ApiSettings
 from a3s_power.cli.options import WHOLE, Flag, command
 from a3s_power.config import Config
 from a3s_power.core.addresses import Address
-from a3s_power.core.errors import PowerError
+from a3s_power.core.errors import BadConfig, PowerError
+from a3s_power.registry.settings import Settings as RegistrySettings
 from a3s_power.scheduler.settings import Settings
 from a3s_power.service.local import LocalSettings, open_local
 
@@ -178,6 +179,13 @@ def local_settings(settings: Config) -> LocalSettings:
         environ=paths.environment(),
         noprune=settings.noprune,
         prefer_go=settings.go_template,
+        registry=RegistrySettings(
+            key_file=places.key,
+            environ=paths.environment(),
+            offline=settings.offline,
+            mirrors=mirrors(settings.mirrors),
+            bandwidth=settings.bandwidth,
+        ),
         scheduler=Settings(
             max_loaded=settings.max_loaded_models,
             max_queue=settings.max_queue,
@@ -194,6 +202,17 @@ def local_settings(settings: Config) -> LocalSettings:
             tensor_split=settings.gpu.tensor_split,
         ),
     )
+
+
+def mirrors(words: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """The base addresses to ask before each host, from `HOST=URL`. Raises BadConfig for a word without both."""
+    found: dict[str, tuple[str, ...]] = {}
+    for word in words:
+        host, _, url = word.partition("=")
+        if not host or not url:
+            raise BadConfig(f"mirrors: {word!r} is not of the form HOST=URL")
+        found[host] = (*found.get(host, ()), url)
+    return found
 
 
 def api_settings(settings: Config, bound: Address) -> ApiSettings:

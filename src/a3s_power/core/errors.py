@@ -10,7 +10,7 @@
     ├── Busy 503            QueueFull
     ├── EngineFailed 500    EngineRefused · EngineMissing · LoadFailed · LoadStalled · OutOfMemory · RunnerDied
     ├── StoreFailed 500     DigestMismatch (400) · InUse (409) · DiskFull (507) · BadManifest
-    └── RegistryFailed 500  Unreachable · NotThere · Unauthorized · Refused · BadAnswer · Cancelled
+    └── RegistryFailed 500  Unreachable · NotThere · NeedsConsent · Unauthorized · Refused · BadAnswer · Cancelled
 
 `status` is a hint for the HTTP edge; nothing below the edge reads it. Errors cross from the child process to the server
 as their `kind` and message, and are made again there with `revive`.
@@ -222,6 +222,14 @@ class NotThere(RegistryFailed):
 
     def __init__(self, message: str = "file does not exist") -> None:
         super().__init__(message)
+
+
+class NeedsConsent(NotThere):
+    """Nobody named it for sure, but a search found something. `found` is the name by which that can be pulled."""
+
+    def __init__(self, message: str, found: str = "") -> None:
+        super().__init__(message)
+        self.found: Final = found
 
 
 class Unauthorized(RegistryFailed):

@@ -98,3 +98,27 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     parser: str = ""
     requires: str = ""
     info: dict[str, Any] = {}
+
+
+class Pull(msgspec.Struct, frozen=True, kw_only=True):
+    """Bring a model here. `source` is what the user typed: a model name, `hf.co/user/repo[:quant]` or a URL.
+
+    `insecure` allows plain http. `consent` allows taking a stranger's file that a search of the hub found.
+    """
+
+    source: str
+    insecure: bool = False
+    consent: bool = False
+
+
+class Push(msgspec.Struct, frozen=True, kw_only=True):
+    """Publish a model. `destination` is the registry's URL, empty for the one that the name says.
+
+    `username` and `password` are for registries that ask for them; Ollama's own go by the key pair.
+    """
+
+    model: ModelName
+    destination: str = ""
+    insecure: bool = False
+    username: str = ""
+    password: str = ""

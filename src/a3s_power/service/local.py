@@ -9,15 +9,18 @@ from pathlib import Path
 import msgspec
 
 from a3s_power.aio import in_thread
+from a3s_power.registry.settings import Settings as RegistrySettings
+from a3s_power.runner.launch import cleaned
 from a3s_power.runner.process import spawn
 from a3s_power.scheduler.loop import Scheduler
 from a3s_power.scheduler.settings import Settings
 from a3s_power.scheduler.speeds import Speeds
-from a3s_power.service.create import LocalTransfers
+from a3s_power.service.archive import LocalArchives
 from a3s_power.service.inference import LocalInference
 from a3s_power.service.library import LocalBlobs, LocalLibrary
 from a3s_power.service.ports import Service
 from a3s_power.service.status import LocalStatus
+from a3s_power.service.transfers import LocalTransfers
 from a3s_power.store import Store
 
 
@@ -27,6 +30,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     `models` is the models folder; `speeds` the file of measured prompt speeds, `None` to forget them; `scratch` where
     children have their private folders, `None` for the system's place. `environ` is what children's environments are
     made from. `prefer_go` is the operator's word on Go templates, `None` for none. `engine` is a name of the table.
+    Without `registry` nothing is pulled or pushed.
     """
 
     models: Path
@@ -37,6 +41,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     prefer_go: bool | None = None
     engine: str = "llamacpp"
     scheduler: Settings = Settings()
+    registry: RegistrySettings | None = None
 
 
 @asynccontextmanager
@@ -50,6 +55,7 @@ async def open_local(settings: LocalSettings) -> AsyncIterator[Service]:
             inference=LocalInference(store, scheduler, engine=settings.engine, prefer_go=settings.prefer_go),
             library=LocalLibrary(store),
             blobs=LocalBlobs(store),
-            transfers=LocalTransfers(store),
+            archives=LocalArchives(store),
+            transfers=LocalTransfers(store, cleaned(settings.environ), settings.registry),
             status=LocalStatus(scheduler),
         )

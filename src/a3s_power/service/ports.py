@@ -1,4 +1,4 @@
-"""What the edges may ask: five small protocols, and the bundle of them that an application stands on.
+"""What the edges may ask: six small protocols, and the bundle of them that an application stands on.
 
 One machine (`service.local`) implements them; tests implement the ones they need.
 """
@@ -11,7 +11,7 @@ from a3s_power.core.digests import Digest
 from a3s_power.core.events import Event
 from a3s_power.core.model import Description, Listing, Resident
 from a3s_power.core.names import ModelName
-from a3s_power.core.requests import Chat, Create, Embed, Embeddings, Generate
+from a3s_power.core.requests import Chat, Create, Embed, Embeddings, Generate, Pull, Push
 
 Events = AbstractAsyncContextManager[AsyncIterator[Event]]
 """A stream that is opened with `async with` and read inside. Leaving it ends the work, whatever happened.
@@ -87,11 +87,37 @@ class Blobs(Protocol):
         ...
 
 
+class Archives(Protocol):
+    """Models as single files, to be carried to another machine."""
+
+    async def pack(self, name: ModelName, *, blobs: bool = True) -> tuple[int, AsyncIterator[bytes]]:
+        """Size in bytes of a model's archive, and its content; without `blobs` only the manifest is in it.
+
+        Raises ModelNotFound.
+        """
+        ...
+
+    async def unpack(self, content: AsyncIterator[bytes]) -> ModelName:
+        """Put in the model of an archive; its name. Blobs that are here already may be missing in it.
+
+        Raises BadFile and DigestMismatch for what is no whole archive of a model, and DiskFull; nothing is left then.
+        """
+        ...
+
+
 class Transfers(Protocol):
     """Long work, told as a stream of Progress."""
 
     def create(self, request: Create) -> Events:
         """Make a model from files or from another model."""
+        ...
+
+    def pull(self, request: Pull) -> Events:
+        """Bring a model here; asked twice at once, both hear of the one transfer."""
+        ...
+
+    def push(self, request: Push) -> Events:
+        """Publish a model."""
         ...
 
 
@@ -113,5 +139,6 @@ class Service(NamedTuple):
     inference: Inference
     library: Library
     blobs: Blobs
+    archives: Archives
     transfers: Transfers
     status: Status

@@ -77,7 +77,7 @@ class Blobs:
         """
         if isinstance(source, bytes):
             expected, size = expected or Digest.of(source), len(source)
-        if expected is not None and self._refresh(expected):
+        if expected is not None and self.keep(expected):
             return expected, False
         with self.writing(expected, size) as writer:
             for chunk in _chunks(source):
@@ -88,12 +88,17 @@ class Blobs:
         """A blob on its way in, for content that arrives in pieces. Raises DiskFull when `size` bytes do not fit."""
         return BlobWriter(self._layout, self._lock, expected, size)
 
+    def check_room(self, size: int) -> None:
+        """Raise DiskFull when there is no room for `size` bytes more."""
+        with refusals(), place(self._layout.blobs, create=True) as folder:
+            check_room(folder.path, size)
+
     def remove(self, digest: Digest) -> None:
         """Remove the blob if it is there, whoever refers to it."""
         with refusals(), place(self._layout.blobs) as folder:
             remove_if_there(folder, digest.file_name)
 
-    def _refresh(self, digest: Digest) -> bool:
+    def keep(self, digest: Digest) -> bool:
         """Whether the blob is there; its time is now, so that no start-up takes it for forgotten."""
         with refusals(), self._lock.held():
             if not self.has(digest):
@@ -117,7 +122,7 @@ class BlobWriter:
         self._look_again = 0 if size is None else max(size, _LOOK_EVERY_BYTES)
         self.created = False
         with refusals(), place(layout.blobs, create=True) as folder:
-            _check_room(folder.path, size or 0)
+            check_room(folder.path, size or 0)
             self._partial, self._file = new_file(folder)
 
     @property
@@ -125,13 +130,13 @@ class BlobWriter:
         """The digest of what was written so far."""
         return Digest(self._hash.hexdigest())
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Take the next bytes. Raises DiskFull."""
         self._hash.update(chunk)
         self._written += len(chunk)
         with refusals():
             if self._written > self._look_again:
-                _check_room(self._layout.blobs, len(chunk))
+                check_room(self._layout.blobs, len(chunk))
                 self._look_again = self._written + _LOOK_EVERY_BYTES
             write_all(self._file, chunk)
 
@@ -188,7 +193,8 @@ def _size(path: Path) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def _check_room(folder: Path, size: int) -> None:
+def check_room(folder: Path, size: int) -> None:
+    """Raise DiskFull when `size` bytes more would leave less free than is kept on the disk of this folder."""
     total, _, free = shutil.disk_usage(folder)
     keep = min(limits.DISK_KEEP_FREE_BYTES, total // _KEEP_FREE_SHARE)
     if free - size < keep:

@@ -6,6 +6,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -17,6 +18,7 @@ _COMMON: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _FOLDER: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _COMMON
 # O_NONBLOCK: opening a pipe that somebody put there must not wait for its writer.
 _READ: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _NO_LINKS | _COMMON
+_WRITE: Final = os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | _NO_LINKS | _COMMON
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINKS | _COMMON
 _RELATIVE: Final = os.open in os.supports_dir_fd
 # What systems say of a link that may not be followed, of a socket, and of a name that no folder could hold.
@@ -83,7 +85,7 @@ def _plain_path(root: Path, parts: tuple[str, ...], *, create: bool) -> Path:
 
 def _open(path: str | Path, flags: int, *, dir_fd: int | None = None) -> int:
     try:
-        return os.open(path, flags, dir_fd=dir_fd)
+        return os.open(path, flags, FILE_MODE, dir_fd=dir_fd)
     except OSError as error:
         if error.errno in _NOT_THERE:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
@@ -99,6 +101,19 @@ def open_regular(folder: Place, name: str) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def open_to_write(folder: Place, name: str, *, create: bool = False) -> FileIO:
+    """A regular file to read and write, unbuffered; `create` makes it if it is not there.
+
+    Raises FileNotFoundError for links, folders, pipes and devices too.
+    """
+    flags = _WRITE | os.O_CREAT if create else _WRITE
+    descriptor = _open(folder.child(name), flags, dir_fd=folder.fd)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return os.fdopen(descriptor, "r+b", buffering=0)
+
+
 def new_file(folder: Place) -> tuple[str, BinaryIO]:
     """A new file to write, unbuffered. Ollama names its own so too: both remove such leftovers at start."""
     name = f"sha256-{secrets.randbelow(10**18):018d}"
@@ -106,7 +121,7 @@ def new_file(folder: Place) -> tuple[str, BinaryIO]:
     return name, os.fdopen(descriptor, "wb", buffering=0)
 
 
-def write_all(file: BinaryIO, content: bytes) -> None:
+def write_all(file: BinaryIO, content: bytes | memoryview) -> None:
     """Write to an unbuffered file, which may take less than it is given when the disk runs full. Raises OSError."""
     rest = memoryview(content)
     while rest:

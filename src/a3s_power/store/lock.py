@@ -18,6 +18,8 @@ log = get_logger(__name__)
 _UNSUPPORTED: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
+_BEYOND_EVERY_END: Final = 2**62
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -31,11 +33,28 @@ if sys.platform == "win32":
                     raise
             else:
                 return
+
+    def _try_acquire(descriptor: int) -> None:
+        # Windows' locks keep others from reading too, so the byte that is locked lies beyond every file's end.
+        os.lseek(descriptor, _BEYOND_EVERY_END, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
     def _acquire(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def _try_acquire(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def taken(descriptor: int) -> bool:
+    """Lock an open file for its descriptor's life; whether it was free. Where there are no locks it always was."""
+    try:
+        _try_acquire(descriptor)
+    except OSError as error:
+        return error.errno in _UNSUPPORTED
+    return True
 
 
 class StoreLock:

@@ -14,6 +14,7 @@ from a3s_power.store.layout import Layout
 from a3s_power.store.lock import StoreLock
 from a3s_power.store.manifests import Manifests
 from a3s_power.store.models import Models
+from a3s_power.store.partials import Partials
 
 log = get_logger(__name__)
 
@@ -31,6 +32,7 @@ class Store:
         self._lock = StoreLock(self._layout.lock)
         self._keep_unused = keep_unused
         self.blobs = Blobs(self._layout, self._lock)
+        self.partials = Partials(self._layout, self._lock)
         self.manifests = Manifests(self._layout)
         self.models = Models(self.blobs, self.manifests, self._install, prefer_go=prefer_go)
 

@@ -38,8 +38,13 @@ from tests.fakes import client
             403,
             {"error": "ollama cloud is disabled: remote model details are unavailable"},
         ),
-        ("POST", "/api/pull", b'{"model":"m"}', 501, {"error": "pulling models is not available in this version"}),
-        ("POST", "/api/push", b'{"model":"m"}', 501, {"error": "pushing models is not available in this version"}),
+        (
+            "POST",
+            "/api/pull",
+            b'{"model":"m:cloud"}',
+            403,
+            {"error": "ollama cloud is disabled: remote model is unavailable"},
+        ),
         (
             "POST",
             "/api/pull",

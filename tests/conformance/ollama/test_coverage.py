@@ -10,10 +10,7 @@ _HERE: Final = Path(__file__).parent
 _ROWS: Final = set(range(1, 163))
 _ELSEWHERE: Final = {
     96: "a format is refused until it can be enforced",
-    140: "nothing is pulled yet",
-    141: "nothing is pulled yet",
-    142: "nothing is pulled yet",
-    144: "nothing is pushed yet",
+    127: "the old `modelfile` field is taken here, its own tests",
     149: "who is evicted is the scheduler's to say: its own tests",
 }
 

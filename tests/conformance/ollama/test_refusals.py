@@ -127,7 +127,6 @@ EXACT: list[tuple[int, str, _Body, int, str]] = [
     (124, "/api/create", {"model": "x", "files": {}}, 400, "unknown type"),
     (125, "/api/create", {"model": "x", "files": {"/a": _DIGEST}}, 400, "file path must be relative"),
     (126, "/api/create", {"model": "x", "files": {"a.gguf": ""}}, 400, "invalid digest format"),
-    (127, "/api/create", {"model": "x", "modelfile": "FROM m"}, 400, "neither 'from' or 'files' was specified"),
     (132, "/api/copy", {}, 400, 'source "" is invalid'),
     (132, "/api/copy", {"source": "m"}, 400, 'destination "" is invalid'),
     (133, "/api/copy", {"source": "nope", "destination": "x"}, 404, 'model "nope" not found'),

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from a3s_power.service.create import LocalTransfers
+from a3s_power.service.transfers import LocalTransfers
 from a3s_power.store import Store
 from tests.fakes import client, service
 from tests.running import playing

@@ -6,7 +6,7 @@ from typing import BinaryIO, Final
 from starlette.responses import Response, StreamingResponse
 
 from a3s_power.aio import in_thread
-from a3s_power.api.bodies import chunks
+from a3s_power.api.bodies import chunks, joined
 from a3s_power.api.endpoint import Call
 from a3s_power.core import limits
 from a3s_power.core.digests import Digest
@@ -29,7 +29,7 @@ async def upload(call: Call) -> Response:
     if await call.service.blobs.has(digest):
         return Response()
     async with call.service.blobs.upload(digest, _length(call)) as blob:
-        async for piece in _joined(chunks(call, None)):
+        async for piece in joined(chunks(call, None)):
             await blob.write(piece)
     return Response(status_code=201)
 
@@ -54,20 +54,6 @@ def _digest(call: Call) -> Digest:
 def _length(call: Call) -> int | None:
     text = call.headers.get("content-length", "")
     return int(text) if text.isdecimal() else None
-
-
-async def _joined(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in fewer pieces: each is written by a thread, which costs more than the bytes of a small one."""
-    held: list[bytes] = []
-    size = 0
-    async for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size >= _PIECE_BYTES:
-            yield b"".join(held)
-            held, size = [], 0
-    if held:
-        yield b"".join(held)
 
 
 async def _pieces(content: BinaryIO) -> AsyncIterator[bytes]:

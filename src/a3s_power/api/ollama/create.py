@@ -6,6 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from a3s_power.api.endpoint import Call
+from a3s_power.api.ollama import oldfile
 from a3s_power.api.ollama.gojson import GoStruct, Place
 from a3s_power.api.ollama.progress import PROGRESS, line, only_success
 from a3s_power.api.ollama.wire import Message, local_name, sent
@@ -24,10 +25,11 @@ async def create(call: Call) -> Response:
 
 
 class CreateRequest(GoStruct, frozen=True, kw_only=True):
-    """The body. `name` and `quantization` are what older clients send."""
+    """The body. `name`, `quantization` and `modelfile` are what older clients send."""
 
     model: str = ""
     name: str = ""
+    modelfile: str = ""
     source: str = msgspec.field(default="", name="from")
     files: dict[str, str] | None = None
     adapters: dict[str, str] | None = None
@@ -48,7 +50,12 @@ class CreateRequest(GoStruct, frozen=True, kw_only=True):
     stream: bool = True
 
     def to_domain(self) -> Create:
-        """What is asked for. Raises BadRequest, NotAllowed, and NotSupported for what is not there yet."""
+        """What is asked for. Raises BadRequest, NotAllowed, and NotSupported for what is not there yet.
+
+        A Modelfile counts where no source is named beside it; what the request says itself goes before it.
+        """
+        if self.modelfile and not self.source and self.files is None:
+            return self._with(oldfile.fields(self.modelfile)).to_domain()
         self._refuse_what_is_missing()
         return Create(
             model=ModelName.parse(self.model or self.name),
@@ -66,6 +73,11 @@ class CreateRequest(GoStruct, frozen=True, kw_only=True):
             requires=self.requires,
             info=self.info,
         )
+
+    def _with(self, fields: dict[str, Any]) -> "CreateRequest":
+        unsaid = {name: value for name, value in fields.items() if not getattr(self, name)}
+        parameters = {**fields.get("parameters", {}), **self.parameters}
+        return msgspec.structs.replace(self, **unsaid | {"parameters": parameters, "modelfile": ""})
 
     def _refuse_what_is_missing(self) -> None:
         if self.draft_quantize and not self.draft_files:

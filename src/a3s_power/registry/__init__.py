@@ -1,0 +1,1 @@
+"""Models elsewhere: pulled from and pushed to registries, Hugging Face and plain addresses."""
