@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,3 +82,12 @@ def states(store: Store, digest: str) -> list[State]:
         with suppress(FileNotFoundError):
             found.append(msgspec.json.decode(path.read_bytes(), type=State))
     return sorted(found, key=lambda state: state.offset)
+
+
+def pull_in_child(folder: str, source: str, alive: Event) -> None:
+    """Pull a model again and again, each time from nothing; what a test kills."""
+    while True:
+        world = supply(Path(folder), patience=msgspec.structs.replace(HURRY, tries=50), streams=3)
+        alive.set()
+        pull(world, source)
+        world.store.delete(ModelName.parse(source))

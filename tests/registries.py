@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import http.server
+import itertools
 import json
 import re
 import shutil
@@ -78,6 +79,7 @@ class Registry:
         self.uploads_elsewhere = ""
         self.uploads: dict[str, bytes] = {}
         self.stopping = threading.Event()
+        self._sessions = itertools.count()
 
     @property
     def host(self) -> str:
@@ -150,9 +152,9 @@ class Registry:
         if asked.method == "POST":
             if query.get("mount", [""])[0] in self.blobs:
                 return Reply(201)
-            session = f"s{len(self.uploads)}"
+            session = f"s{next(self._sessions)}"
             self.uploads[session] = b""
-            return Reply(202, {"Location": f"uploads/{session}?state=0"})
+            return Reply(202, {"Location": f"{session}?state=0"})
         session = rest.removeprefix("uploads/")
         if session not in self.uploads:
             return Reply(404)
@@ -278,9 +280,7 @@ def real_registry(folder: Path, *, password: bool = False) -> Iterator[str]:
     }
     (folder / "registry.yml").write_text(json.dumps(settings))
     with (folder / "registry.log").open("wb") as log:
-        process = subprocess.Popen(
-            [REAL, "serve", str(folder / "registry.yml")], stdout=log, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen([REAL, "serve", str(folder / "registry.yml")], stdout=log, stderr=subprocess.STDOUT)
     try:
         _await_answer(f"http://127.0.0.1:{port}/")
         yield f"127.0.0.1:{port}"

@@ -28,7 +28,7 @@ class _Command:
     """Runs `a3s-power` in a home; the server is the one at the address, if anybody listens there."""
 
     def __init__(self, home: Path, address: str) -> None:
-        self._world = environment(home, {"OLLAMA_HOST": address})
+        self._world = environment(home, {"OLLAMA_HOST": address, "A3S_POWER_OFFLINE": "1"})
         self._home = home
 
     def start(self, *args: str) -> subprocess.Popen[str]:
@@ -135,7 +135,8 @@ def test_without_a_server_a_question_is_answered_all_the_same(alone: _Command, t
 def test_without_a_server_an_unknown_model_is_told(alone: _Command) -> None:
     status, out, err = alone("run", "nope", "hi")
     assert (status, out) == (1, "")
-    assert err.endswith("\nError: model 'nope:latest' not found\n")
+    assert "\npulling manifest\nError: " in err
+    assert "offline: registry.ollama.ai was not asked" in err
     assert alone.processes() == []
 
 

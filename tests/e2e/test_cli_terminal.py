@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.scripted import Answer, Scripted, scripted
+from tests.scripted import Answer, Asked, Scripted, scripted
 from tests.served import DEADLINE, environment
 
 _ATTACKS = (
@@ -28,14 +28,15 @@ _ATTACKS = (
 )
 
 
-def _on_terminal(home: Path, server: Scripted, *args: str, columns: int = 40) -> tuple[int, str]:
-    """Run a command whose standard streams are all one terminal; its status, and all that it wrote there."""
+def _on_terminal(home: Path, server: Scripted, *args: str, columns: int = 40, typed: bytes = b"") -> tuple[int, str]:
+    """Run a command whose standard streams are all one terminal; its status, and all that stood there in the end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     world = environment(home, {"OLLAMA_HOST": server.address, "PYTHONUTF8": "1"})
     command = [sys.executable, "-m", "a3s_power", *args]
     with subprocess.Popen(command, env=world, cwd=home, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
+        os.write(ours, typed)
         written = b"".join(iter(lambda: _read(ours), b""))
         status = process.wait(DEADLINE)
     os.close(ours)
@@ -117,3 +118,56 @@ def test_creating_shows_its_lines_and_leaves_them(tmp_path: Path) -> None:
         last
         == "gathering model components \x1b[K\ncreating \\x1b]0;t\\x07 \x1b[K\nsuccess \x1b[K\x1b[?25h\x1b[?2026l\n"
     )
+
+
+_DIGEST = "sha256:" + "ab" * 32
+
+
+def test_pulling_shows_a_bar_for_each_layer_and_leaves_them(tmp_path: Path) -> None:
+    """Section 8 of the sheet; OUT-15: what a registry says cannot drive the terminal."""
+    lines = (
+        {"status": "pulling \x1b]0;t\x07manifest"},
+        {"status": "pulling abababababab", "digest": _DIGEST, "total": 2_000_000_000, "completed": 500_000_000},
+        {"status": "pulling abababababab", "digest": _DIGEST, "total": 2_000_000_000, "completed": 2_000_000_000},
+        {"status": "pulling x", "digest": "x\x1b[2J", "total": 1, "completed": 1},
+        {"status": "success"},
+    )
+    with scripted({"POST /api/pull": Answer(lines=lines)}) as server:
+        status, written = _on_terminal(tmp_path, server, "pull", "m", columns=80)
+    assert (status, "\x1b]" in written, "\x1b[2J" in written) == (0, False, False)
+    first, bar, other, last = written.rpartition("\x1b[1G")[2].splitlines()
+    assert first == "pulling \\x1b]0;t\\x07manifest \x1b[K"
+    assert bar.startswith("pulling abababababab: 100% ▕████")
+    assert bar.endswith("█▏   2 GB                         \x1b[K")
+    assert other.startswith("pulling x\\x1b[2J: 100% ▕")
+    assert last == "success \x1b[K\x1b[?25h\x1b[?2026l"
+
+
+@pytest.mark.parametrize(("typed", "taken"), [(b"y\n", True), (b"n\n", False), (b"\n", False), (b"\x04", False)])
+def test_what_a_search_found_is_asked_about(tmp_path: Path, typed: bytes, taken: bool) -> None:
+    """OUT-13."""
+
+    def answer(asked: Asked) -> Answer:
+        if asked.body.get("consent"):
+            return Answer(lines=({"status": "pulling from hf.co/u/r/m.gguf"}, {"status": "success"}))
+        return Answer(lines=({"error": "A search found x", "found": "hf.co/u/r:Q4_K_M"},))
+
+    with scripted({"POST /api/pull": answer}) as server:
+        status, written = _on_terminal(tmp_path, server, "pull", "lama", columns=400, typed=typed)
+    assert "A search of the hub found hf.co/u/r:Q4_K_M. Pull it? [y/N] " in written
+    assert status == (0 if taken else 1)
+    assert [body.get("consent", False) for body in server.bodies("/api/pull")] == [False, True][: 1 + taken]
+
+
+def test_something_else_than_what_was_found_is_left(tmp_path: Path) -> None:
+    """OUT-13: a search may find something else a moment later."""
+
+    def answer(asked: Asked) -> Answer:
+        if asked.body.get("consent"):
+            return Answer(lines=({"status": "pulling from hf.co/evil/r/m.gguf"}, {"status": "success"}))
+        return Answer(lines=({"error": "A search found x", "found": "hf.co/u/r:Q4_K_M"},))
+
+    with scripted({"POST /api/pull": answer}) as server:
+        status, written = _on_terminal(tmp_path, server, "pull", "lama", columns=400, typed=b"y\n")
+    assert status == 1
+    assert "Error: this is not hf.co/u/r:Q4_K_M, so it is left: pulling from hf.co/evil/r/m.gguf" in written

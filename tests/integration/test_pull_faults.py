@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,11 @@ from a3s_power.core.manifest import LICENSE
 from a3s_power.registry.supply import Supply
 from tests.internet import Authority, Internet
 from tests.pulling import HURRY, pull, states, supply
-from tests.registries import Asked, Registry, Reply, Twist
+from tests.registries import Asked, Registry, Reply
 from tests.stores import named
 
 RUNS: Final = 520
-_BLOCKS: Final = 26
+_AT_ONCE: Final = 12
 _PULLS: Final = 4
 """How often a run is tried again by its user."""
 
@@ -55,7 +56,7 @@ def other_range(chance: random.Random, asked: Asked, reply: Reply) -> Reply:
     return reply._replace(headers={"Content-Range": moved})
 
 
-def no_ranges(chance: random.Random, asked: Asked, reply: Reply) -> Reply:
+def no_ranges(_: random.Random, __: Asked, reply: Reply) -> Reply:
     return reply._replace(status=200, headers={"X-Whole": "1"})
 
 
@@ -85,19 +86,31 @@ def flipped(chance: random.Random, _: Asked, reply: Reply) -> Reply:
     return reply._replace(body=reply.body[:at] + bytes([reply.body[at] ^ 1]) + reply.body[at + 1 :])
 
 
-_PASSING: Final[tuple[Fault, ...]] = (drop, drop, drop, stall, broken, busy, forbidden, other_range, cut_short, squeezed, longer, noise)
+_PASSING: Final[tuple[Fault, ...]] = (
+    drop,
+    drop,
+    drop,
+    stall,
+    broken,
+    busy,
+    forbidden,
+    other_range,
+    cut_short,
+    squeezed,
+    longer,
+    noise,
+)
 _LASTING: Final[tuple[Fault | None, ...]] = (None, None, None, None, flipped, no_ranges, other_range, broken)
 
 
 class Faults:
     """What goes wrong in one run: some faults now and then, and perhaps one always. Watches what is fetched twice."""
 
-    def __init__(self, seed: int, registry: Registry, world: Supply) -> None:
+    def __init__(self, seed: int, world: Supply) -> None:
         self.chance = random.Random(seed)
         self.often = self.chance.choice([0.0, 0.1, 0.3, 0.6])
         self.always = self.chance.choice(_LASTING)
         self.again: list[str] = []
-        self._registry = registry
         self._world = world
 
     @property
@@ -123,7 +136,7 @@ class Faults:
                 self.again.append(f"{asked.range} although {state}")
 
 
-def check_store(world: Supply, registry: Registry) -> None:
+def check_store(world: Supply) -> None:
     """No blob lies, and no model is there in part."""
     root = world.store.root
     for path in (root / "blobs").glob(f"sha256-{'?' * 64}"):
@@ -137,7 +150,7 @@ def check_store(world: Supply, registry: Registry) -> None:
 def one_run(seed: int, folder: Path, registry: Registry, blobs: list[bytes]) -> str:
     """Pull until it works or a user would give up; what came of it."""
     world = supply(folder, patience=FRANTIC)
-    faults = Faults(seed, registry, world)
+    faults = Faults(seed, world)
     size = faults.chance.choice([0, 1, 5000, 30_000, 120_000, 300_000])
     registry.add(f"ns/m{seed}", (LICENSE, blobs[1]), weights=blobs[0][:size])
     registry.twist = faults.twist
@@ -150,7 +163,7 @@ def one_run(seed: int, folder: Path, registry: Registry, blobs: list[bytes]) -> 
             assert not isinstance(error, Cancelled | DiskFull)
             assert world.store.manifests.find(named(f"{registry.host}/ns/m{seed}")) is None
             outcome = type(error).__name__
-        check_store(world, registry)
+        check_store(world)
         if outcome == "success":
             break
     assert faults.again == []
@@ -164,18 +177,26 @@ def registry() -> Iterator[Registry]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(_BLOCKS))
-def test_every_run_ends_in_verified_blobs_or_a_clear_error(registry: Registry, tmp_path: Path, block: int) -> None:
-    chance = random.Random(block)
+def test_every_run_ends_in_verified_blobs_or_a_clear_error(tmp_path: Path) -> None:
+    chance = random.Random(1)
     blobs = [chance.randbytes(300_000), chance.randbytes(3000)]
-    outcomes = []
-    for seed in range(block * RUNS // _BLOCKS, (block + 1) * RUNS // _BLOCKS):
-        outcomes.append(one_run(seed, tmp_path / str(seed), registry, blobs))
-    assert "success" in outcomes
-    assert "never" not in outcomes
+    seeds = iter(range(RUNS))
+
+    def some() -> list[str]:
+        with Registry().running() as registry:
+            return [one_run(seed, tmp_path / str(seed), registry, blobs) for seed in seeds]
+
+    # Most of a run is waiting for what does not come.
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        outcomes = [outcome for done in [pool.submit(some) for _ in range(_AT_ONCE)] for outcome in done.result()]
+    assert len(outcomes) == RUNS
+    assert outcomes.count("success") > RUNS // 2
+    assert set(outcomes) <= {"success", "Unreachable", "BadAnswer", "Refused", "NotThere"}
 
 
-@pytest.mark.parametrize("fault", [drop, stall, broken, busy, forbidden, other_range, cut_short, squeezed, longer, noise])
+@pytest.mark.parametrize(
+    "fault", [drop, stall, broken, busy, forbidden, other_range, cut_short, squeezed, longer, noise]
+)
 def test_a_fault_that_passes_is_got_over(registry: Registry, tmp_path: Path, fault: Fault) -> None:
     chance, content = random.Random(1), random.Random(2).randbytes(40_000)
     registry.add("ns/m", weights=content)
@@ -187,7 +208,7 @@ def test_a_fault_that_passes_is_got_over(registry: Registry, tmp_path: Path, fau
     registry.twist = twist
     world = supply(tmp_path)
     assert pull(world, f"{registry.host}/ns/m").lines[-1] == "success"
-    check_store(world, registry)
+    check_store(world)
 
 
 @pytest.mark.parametrize("fault", [drop, stall, broken, busy, forbidden, other_range, squeezed, noise])
@@ -211,44 +232,38 @@ def test_a_source_without_ranges_gives_the_whole(registry: Registry, tmp_path: P
     )
     world = supply(tmp_path)
     pull(world, f"{registry.host}/ns/m")
-    check_store(world, registry)
+    check_store(world)
     assert len(world.store.models.list()) == 1
 
 
 @pytest.mark.slow
-def test_runs_through_another_host_end_alike(registry: Registry, tmp_path: Path) -> None:
+def test_runs_through_another_host_end_alike(tmp_path: Path) -> None:
     authority, chance = Authority(tmp_path), random.Random(3)
     blobs = [chance.randbytes(300_000), chance.randbytes(3000)]
-    with Registry().running(authority.context("registry.test")) as front:
-        with Registry().running(authority.context("store.test")) as back:
-            internet = Internet(registry=front.port, store=back.port)
-            for seed in range(12):
-                world = supply(tmp_path / str(seed), internet, environ={"SSL_CERT_FILE": str(authority.path)})
-                faults = Faults(seed, back, world)
-                front.add("ns/m", (LICENSE, blobs[1]), weights=blobs[0])
-                front.twist = _elsewhere("https://store.test:4443", back)
-                back.twist = _through(faults)
-                outcome = ""
-                for _ in range(_PULLS):
-                    try:
-                        outcome = pull(world, "https://registry.test:4443/ns/m").lines[-1]
-                    except PowerError as error:
-                        assert str(error)
-                    check_store(world, front)
-                assert faults.again == []
-                assert outcome == "success" or faults.always is not None or faults.often > 0.5
+    with (
+        Registry().running(authority.context("registry.test")) as front,
+        Registry().running(authority.context("store.test")) as back,
+    ):
+        front.add("ns/m", (LICENSE, blobs[1]), weights=blobs[0])
+        front.twist, back.blobs = _elsewhere, front.blobs
+        internet = Internet(registry=front.port, store=back.port)
+        outcomes: list[str] = []
+        for seed in range(16):
+            world = supply(tmp_path / str(seed), internet, environ={"SSL_CERT_FILE": str(authority.path)})
+            faults = Faults(seed, world)
+            back.twist = faults.twist
+            try:
+                outcomes.append(pull(world, "https://registry.test:4443/ns/m").lines[-1])
+            except PowerError as error:
+                outcomes.append(str(error))
+            check_store(world)
+            assert faults.again == []
+        assert outcomes.count("success") > len(outcomes) // 3
+        assert all(outcomes)
 
 
-def _elsewhere(target: str, back: Registry) -> Twist:
-    def twist(asked: Asked, reply: Reply) -> Reply:
-        if "/blobs/" not in asked.path or reply.status >= 300:
-            return reply
-        digest = asked.path.rpartition("/")[2]
-        back.files[f"/signed/blobs/{digest}"] = reply.body if asked.range is None else back.files.get(f"/signed/blobs/{digest}", b"")
-        return Reply(307, {"Location": f"{target}/signed/blobs/{digest}?signature=1"})
-
-    return twist
-
-
-def _through(faults: Faults) -> Twist:
-    return lambda asked, reply: faults.twist(asked._replace(path=asked.path.partition("?")[0]), reply)
+def _elsewhere(asked: Asked, reply: Reply) -> Reply:
+    """The registry says where its blobs are, as those do that keep them in an object store."""
+    if "/blobs/" not in asked.path:
+        return reply
+    return Reply(307, {"Location": f"https://store.test:4443{asked.path}"})

@@ -6,7 +6,7 @@ import json
 import platform
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, BinaryIO, Final
 
@@ -19,6 +19,8 @@ LINE_BYTES: Final = 8_000_000
 """The longest line of a stream."""
 _CHUNK_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 16
+_PATIENCE_SECONDS: Final = 60.0
+"""How long a download may go without a byte."""
 _NOBODY: Final = "could not connect to a3s-power, run 'a3s-power serve' to start it"
 _UNTOLD: Final = "something went wrong, please see the a3s-power server logs for details"
 
@@ -28,19 +30,27 @@ class Unreachable(PowerError):
 
 
 class Refused(PowerError):
-    """The server answered with an error; `code` is its status, 200 for one in the middle of a stream."""
+    """The server answered with an error; `code` is its status, 200 for one in the middle of a stream.
 
-    def __init__(self, message: str, code: int = 200) -> None:
+    `fields` is what the server said beside it.
+    """
+
+    def __init__(self, message: str, code: int = 200, fields: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code: Final = code
+        self.fields: Final = fields or {}
 
 
 class Client:
-    """A server at an address. Each question opens a connection of its own and closes it."""
+    """A server at an address. Each question opens a connection of its own and closes it.
 
-    def __init__(self, address: Address, api_key: str = "") -> None:
+    `nobody` is what to say when none listens there.
+    """
+
+    def __init__(self, address: Address, api_key: str = "", *, nobody: str = _NOBODY) -> None:
         self._address = address
         self._api_key = api_key
+        self._nobody = nobody
 
     @property
     def address(self) -> Address:
@@ -61,7 +71,7 @@ class Client:
     def require(self) -> None:
         """Raise Unreachable unless somebody listens: for commands that would begin with other work."""
         if not self.reachable():
-            raise Unreachable(_NOBODY)
+            raise Unreachable(self._nobody)
 
     def version(self, patience: float | None = None) -> str:
         """The server's version, or an empty text when it does not say within `patience` seconds.
@@ -87,8 +97,7 @@ class Client:
         """The answer's JSON, `None` for an empty one. Raises Refused with the server's own text, and Unreachable."""
         with self._asked(method, path, body, "application/json", patience) as response:
             content = response.read()
-        if response.status >= http.HTTPStatus.BAD_REQUEST:
-            raise Refused(_error_text(content) or _UNTOLD, response.status)
+        _check(response, content)
         try:
             return json.loads(content, parse_float=read_float) if content else None
         except ValueError as error:
@@ -98,9 +107,9 @@ class Client:
         """The lines of an answer as they come. Raises Refused, with the status in its text if nothing came before."""
         with self._asked("POST", path, body, "application/x-ndjson", None) as response:
             if response.status >= http.HTTPStatus.BAD_REQUEST:
-                text = _error_text(response.read())
+                text, fields = _told(response.read())
                 status = f"{response.status} {response.reason}"
-                raise Refused(f"{status}: {text}" if text else status, response.status)
+                raise Refused(f"{status}: {text}" if text else status, response.status, fields)
             yield from map(_event, _lines(response))
 
     def has_blob(self, digest: str) -> bool:
@@ -108,18 +117,42 @@ class Client:
         with self._asked("HEAD", f"/api/blobs/{digest}", None, "application/json", None) as response:
             return response.status == http.HTTPStatus.OK
 
-    def upload(self, digest: str, file: BinaryIO, size: int) -> Iterator[int]:
-        """Send a blob; yields the bytes sent so far, again and again. Raises Refused and Unreachable."""
+    @contextmanager
+    def download(self, path: str) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """Size in bytes, and the content as it comes. Raises Refused, and Unreachable when it breaks off or stalls."""
+        with self._asked("GET", path, None, "*/*", _PATIENCE_SECONDS) as response:
+            if response.status != http.HTTPStatus.OK:
+                content = response.read()
+                _check(response, content)
+                raise Refused(f"the server gave an answer that is no file: {response.status}", response.status)
+            size = int(response.headers.get("Content-Length") or 0)
+            yield size, self._content(response, size)
+
+    def upload(self, path: str, pieces: Iterable[bytes], size: int) -> Generator[int, None, bytes]:
+        """Send a body of `size` bytes; yields the bytes sent so far, again and again, and returns the answer's content.
+
+        Raises Refused and Unreachable.
+        """
         with self._errors(), closing(self._connection()) as connection:
-            connection.putrequest("POST", self._path(f"/api/blobs/{digest}"))
+            connection.putrequest("POST", self._path(path))
             for name, value in self._headers({"Content-Type": "application/octet-stream", "Content-Length": str(size)}):
                 connection.putheader(name, value)
             connection.endheaders()
-            yield from _sent(connection, file)
+            yield from _sent(connection, pieces)
             with closing(connection.getresponse()) as response:
                 content = response.read()
-        if response.status >= http.HTTPStatus.BAD_REQUEST:
-            raise Refused(_error_text(content) or _UNTOLD, response.status)
+        _check(response, content)
+        return content
+
+    def _content(self, response: http.client.HTTPResponse, size: int) -> Iterator[bytes]:
+        """The body in pieces. Unlike `read`, this notices one that breaks off."""
+        with self._errors():
+            while size:
+                piece = response.read(min(size, _CHUNK_BYTES))
+                if not piece:
+                    raise http.client.IncompleteRead(b"", size)
+                size -= len(piece)
+                yield piece
 
     @contextmanager
     def _asked(
@@ -155,25 +188,33 @@ class Client:
     def _unreachable(self, error: OSError | http.client.HTTPException) -> Unreachable:
         match error:
             case ConnectionRefusedError():
-                return Unreachable(_NOBODY)
+                return Unreachable(self._nobody)
             case socket.gaierror():
                 return Unreachable(f"could not connect to {self._address.url}: no such host {self._address.host}")
             case http.client.RemoteDisconnected() | http.client.IncompleteRead() | ConnectionResetError():
                 return Unreachable(f"the server at {self._address.url} ended the connection")
+            case TimeoutError():
+                return Unreachable(f"the server at {self._address.url} does not answer")
             case OSError():
                 return Unreachable(f"could not connect to {self._address.url}: {error.strerror or error}")
         return Unreachable(f"{self._address.url} gave an answer that is not HTTP: {error!r}")
 
 
-def _sent(connection: http.client.HTTPConnection, file: BinaryIO) -> Iterator[int]:
-    """Send what the file holds. A server that does not want all of it has answered already, so that is no error."""
-    sent = 0
+def pieces_of(file: BinaryIO) -> Iterator[bytes]:
+    """What a file holds from here on."""
     while chunk := file.read(_CHUNK_BYTES):
+        yield chunk
+
+
+def _sent(connection: http.client.HTTPConnection, pieces: Iterable[bytes]) -> Iterator[int]:
+    """Send the pieces. A server that does not want all of them has answered already, so that is no error."""
+    sent = 0
+    for piece in pieces:
         try:
-            connection.send(chunk)
+            connection.send(piece)
         except (BrokenPipeError, ConnectionResetError):
             return
-        sent += len(chunk)
+        sent += len(piece)
         yield sent
 
 
@@ -185,13 +226,20 @@ def connect() -> Client:
     return Client(loaded.config.address.connectable, loaded.config.api_key)
 
 
-def _error_text(content: bytes) -> str:
-    """The `error` of a body, or the body itself when it is no such JSON."""
+def _check(response: http.client.HTTPResponse, content: bytes) -> None:
+    """Raise Refused, in the server's own words, when the answer is an error."""
+    if response.status >= http.HTTPStatus.BAD_REQUEST:
+        text, fields = _told(content)
+        raise Refused(text or _UNTOLD, response.status, fields)
+
+
+def _told(content: bytes) -> tuple[str, dict[str, Any]]:
+    """The `error` of a body and all that stands beside it, or the body itself when it is no such JSON."""
     try:
         body = json.loads(content)
     except ValueError:
-        return content.decode("utf-8", "replace").strip()
-    return str(body.get("error", "")) if isinstance(body, dict) else content.decode("utf-8", "replace")
+        return content.decode("utf-8", "replace").strip(), {}
+    return (str(body.get("error", "")), body) if isinstance(body, dict) else (content.decode("utf-8", "replace"), {})
 
 
 def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -214,5 +262,5 @@ def _event(line: bytes) -> dict[str, Any]:
     if not isinstance(event, dict):
         raise Refused("the server sent a line that is not a JSON object")
     if "error" in event:
-        raise Refused(str(event["error"]))
+        raise Refused(str(event["error"]), fields=event)
     return event

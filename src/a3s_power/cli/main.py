@@ -20,12 +20,16 @@ _NEAR: Final = 2
 
 
 class Entry(NamedTuple):
-    """A command. Its module has its name and a function of its name; `words` is how a help page shows what it takes."""
+    """A command. Its module has its name and a function of its name; `words` is how a help page shows what it takes.
+
+    `module` is what both are called where the name is a word of Python's.
+    """
 
     name: str
     words: str
     short: str
     alias: str = ""
+    module: str = ""
 
 
 COMMANDS: Final = (
@@ -34,10 +38,14 @@ COMMANDS: Final = (
     Entry("show", "MODEL", "Show information for a model"),
     Entry("run", "MODEL [PROMPT]", "Run a model"),
     Entry("stop", "MODEL", "Stop a running model"),
+    Entry("pull", "MODEL [MODEL...]", "Pull a model from a registry"),
+    Entry("push", "MODEL", "Push a model to a registry"),
     Entry("list", "", "List models", alias="ls"),
     Entry("ps", "", "List running models"),
     Entry("cp", "SOURCE DESTINATION", "Copy a model"),
     Entry("rm", "MODEL [MODEL...]", "Remove a model", alias="delete"),
+    Entry("export", "MODEL FILE", "Write a model to a file, for another machine"),
+    Entry("import", "FILE", "Take in a model from such a file", module="import_"),
     Entry("help", "[COMMAND]", "Help about any command"),
 )
 _BY_NAME: Final = {name: entry for entry in COMMANDS for name in (entry.name, entry.alias) if name}
@@ -60,7 +68,8 @@ class Root(click.Group):
         """The command of this name or alias, its module imported now."""
         if cmd_name not in _BY_NAME:
             return None
-        name = _BY_NAME[cmd_name].name
+        entry = _BY_NAME[cmd_name]
+        name = entry.module or entry.name
         found = getattr(importlib.import_module(f"a3s_power.cli.{name}"), name)
         assert isinstance(found, click.Command)  # noqa: S101 -- a mistake in the table
         return found

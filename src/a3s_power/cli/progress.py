@@ -4,9 +4,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Any, Final, Self, TextIO
 
 from a3s_power.cli.terminal import is_terminal, one_line, size, width
 from a3s_power.core.sizes import human_bytes
@@ -186,3 +186,16 @@ class Progress:
         self._stream.write(f"\x1b[?2026h\x1b[?25l{up}\x1b[1G{text}\x1b[?25h\x1b[?2026l")
         self._stream.flush()
         self._drawn = len(shown)
+
+
+def follow(lines: Iterable[Mapping[str, Any]], progress: Progress, label: Callable[[str, str], str]) -> None:
+    """Show what the server says it does: a bar for each digest, `label` says how from digest and status."""
+    bars: dict[str, Bar] = {}
+    for line in lines:
+        digest, status = str(line.get("digest", "")), str(line.get("status", ""))
+        if not digest:
+            progress.status(status)
+        elif completed := line.get("completed"):
+            if digest not in bars:
+                bars[digest] = progress.bar(label(digest, status), line.get("total", 0))
+            bars[digest].set(completed)

@@ -4,13 +4,15 @@ import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from a3s_power.cli.borrowed import server_for
-from a3s_power.cli.client import Client, connect
+from a3s_power.cli.client import Client, Refused, connect
 from a3s_power.cli.display import Answer, statistics
 from a3s_power.cli.options import BOOLEAN, NUMBER, WHOLE, Flag, command
 from a3s_power.cli.progress import Progress
+from a3s_power.cli.pull import fetch
 from a3s_power.cli.terminal import harmless, is_terminal
 from a3s_power.core.durations import format_duration, parse_duration
 from a3s_power.core.errors import BadRequest, PowerError
@@ -27,7 +29,7 @@ Said = Mapping[str, Any]
     Flag("--dimensions", "Length of the vector, where the model embeds", WHOLE),
     Flag("--format", "What the answer must be: json, or a JSON schema"),
     Flag("--hidethinking", "Leave out what the model thinks", BOOLEAN),
-    Flag("--insecure", "For scripts that were written for Ollama", BOOLEAN, hidden=True),
+    Flag("--insecure", "Let the registry of an absent model be spoken to without encryption", BOOLEAN),
     Flag("--keepalive --keep-alive", "How long the model stays in memory afterwards, such as 5m"),
     Flag("--nowordwrap", "Leave lines as long as they are", BOOLEAN),
     Flag("--num-ctx", "Tokens of context", WHOLE),
@@ -52,11 +54,23 @@ def run(words: tuple[str, ...], **said: Any) -> None:  # noqa: ANN401 -- the fla
     prompt = _prompt([said["prompt"], *rest])
     # Whoever interrupts an answer has seen enough of it: that is no failure.
     with contextlib.suppress(KeyboardInterrupt), server_for(connect()) as client:
-        capabilities = client.ask("POST", "/api/show", {"model": model}).get("capabilities") or ()
+        capabilities = _capabilities(client, model, insecure=said["insecure"])
         if "embedding" in capabilities:
             _embed(client, request, said, prompt)
         else:
             _generate(client, request | _generation(said, capabilities), said, prompt)
+
+
+def _capabilities(client: Client, model: str, *, insecure: bool) -> Sequence[str]:
+    """What the model can do; one that is not there is pulled first. Raises Refused and Unreachable."""
+    try:
+        shown = client.ask("POST", "/api/show", {"model": model})
+    except Refused as error:
+        if error.code != HTTPStatus.NOT_FOUND:
+            raise
+        fetch(client, model, insecure=insecure)
+        shown = client.ask("POST", "/api/show", {"model": model})
+    return shown.get("capabilities") or ()
 
 
 def _prompt(parts: Sequence[str | None]) -> str:

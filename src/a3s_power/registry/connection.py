@@ -18,6 +18,7 @@ from a3s_power.registry.outbound import Connected, reason, shut
 from a3s_power.registry.urls import Url
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_GONE: Final = (ConnectionError, http.client.RemoteDisconnected, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _BUFFER_BYTES: Final = 64 * 1024
 _SMALL_BODY_SECONDS: Final = 120.0
 """How long an answer may take that is read whole, however slowly its bytes drip."""
@@ -118,7 +119,7 @@ class Connection:
 
     def _explain(self, error: Exception) -> None:
         """Raise what the failure means."""
-        gone = isinstance(error, ConnectionError | http.client.RemoteDisconnected)
+        gone = isinstance(error, _GONE)
         if self._used and gone:
             raise Stale from error
         if gone and not isinstance(error, ConnectionResetError | BrokenPipeError):

@@ -30,8 +30,9 @@ class RemoteFile(NamedTuple):
 
 
 def file_name(url: Url) -> str:
-    """The last part of the address's path, as it was before it became part of an address."""
-    return unquote(url.path.partition("?")[0].rpartition("/")[2])
+    """The last part of the address's path, with nothing in it that could mean something to a file system."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", unquote(url.path.partition("?")[0].rpartition("/")[2])).strip("-.")
+    return "model.gguf" if name.lower() in ("", "gguf") else name
 
 
 def shard_stem(name: str) -> str:

@@ -11,6 +11,7 @@ from a3s_power.core import limits
 from a3s_power.core import manifest as types
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import (
+    BadFile,
     BadManifest,
     BlobNotFound,
     Cancelled,
@@ -170,14 +171,24 @@ def _pull_files(source: ByFiles, work: _Work, assemble: Assemble) -> ModelName:
             digest = _fetch_one(file.wanted, [Digest.parse(text) for text in files.values()], work)
         files[file.name] = str(digest)
     work.report(Progress("verifying sha256 digest"))
-    assemble(source.name, files, lambda told: None if told.status == "success" else work.report(told))
+    fetched = [Digest.parse(text) for text in files.values()]
+    try:
+        assemble(source.name, files, lambda told: None if told.status == "success" else work.report(told))
+    except BadFile:
+        _drop(fetched, store)
+        raise
     name = _with_origin(source, store)
-    for digest in map(Digest.parse, files.values()):
-        # The parts of a split model, which is in one piece now.
-        with suppress(InUse, BlobNotFound):
-            store.remove_blob(digest)
+    # The parts of a split model are in one piece now.
+    _drop(fetched, store)
     work.report(Progress("success"))
     return name
+
+
+def _drop(digests: list[Digest], store: Store) -> None:
+    """Remove those of the blobs that no model needs."""
+    for digest in digests:
+        with suppress(InUse, BlobNotFound):
+            store.remove_blob(digest)
 
 
 def _with_origin(source: ByFiles, store: Store) -> ModelName:

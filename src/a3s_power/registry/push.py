@@ -71,11 +71,13 @@ def _destination(request: Push) -> tuple[ModelName, str]:
     host, slash, path = rest.partition("/")
     try:
         Url.parse(f"https://{host}")
-        if slash:
+        if not slash:
+            return ModelName(host, model.namespace, model.model, model.tag), scheme.lower()
+        if path.count("/") == 1:
             return ModelName.parse(f"{host}/{path}"), scheme.lower()
-        return ModelName(host, model.namespace, model.model, model.tag), scheme.lower()
     except (InvalidName, BadRequest) as error:
         raise BadRequest(f"invalid destination {text[:200]!r}") from error
+    raise BadRequest(f"invalid destination {text[:200]!r}")
 
 
 def _push_blob(layer: Layer, name: ModelName, work: _Work) -> None:

@@ -128,8 +128,7 @@ def _name_of(url: Url) -> ModelName:
     stem = re.sub(r"\.gguf$", "", shard_stem(file_name(url)), flags=re.IGNORECASE)
     quantised = _QUANTISED.fullmatch(stem)
     model, tag = (quantised[1], quantised[2]) if quantised else (stem, DEFAULT_TAG)
-    model = re.sub(r"[^A-Za-z0-9_.-]+", "-", model).strip("-.")[:_PART_LENGTH]
-    return ModelName(DEFAULT_HOST, DEFAULT_NAMESPACE, model or "model", tag[:_PART_LENGTH])
+    return ModelName(DEFAULT_HOST, DEFAULT_NAMESPACE, model[:_PART_LENGTH], tag[:_PART_LENGTH])
 
 
 def _from_registry(source: Named, request: Pull, places: Places) -> ByManifest | ByFiles:

@@ -14,7 +14,7 @@ from a3s_power.core.digests import Digest
 from a3s_power.core.errors import BadAnswer, BadRequest, NotThere, Refused, RegistryFailed, StoreFailed, Unreachable
 from a3s_power.log import get_logger
 from a3s_power.registry.cancel import Cancel
-from a3s_power.registry.client import Registry, checked
+from a3s_power.registry.client import Registry, checked, patiently
 from a3s_power.registry.connection import Answer, Bytes
 from a3s_power.registry.exchange import Exchange
 from a3s_power.registry.gate import Gate
@@ -66,6 +66,7 @@ class Upload:
         self._size = store.blobs.size(digest)
         self._sent: dict[int, int] = {}
         self._sums: dict[int, bytes] = {}
+        self._redirected = False
 
     @property
     def completed(self) -> int:
@@ -80,12 +81,15 @@ class Upload:
             BlobNotFound: it is not in the store any more.
         """
         for _ in range(_SESSIONS):
-            session = self._begin(mounted_from)
+            session = patiently(partial(self._begin, mounted_from), self._settings.patience, self._cancel)
             if session is None:
                 return
             try:
                 self._commit(self._send_all(session))
             except _SessionLostError as error:
+                # An answer that was lost may have been that all is there.
+                if self._registry.has(self._digest, self._cancel):
+                    return
                 log.debug("upload starts anew", blob=self._digest, error=error)
                 self._sent.clear()
                 self._sums.clear()
@@ -152,6 +156,7 @@ class Upload:
             with self._registry.ask("PATCH", session, self._cancel, headers=headers, body=body) as answer:
                 if answer.status == http.client.TEMPORARY_REDIRECT:
                     self._sent[piece.number] = 0
+                    self._redirected = True
                     target = answer.target
                     if target is None:
                         raise BadAnswer("the registry sends a part elsewhere and does not say where")
@@ -162,6 +167,9 @@ class Upload:
 
     def _resumed(self, session: Url, piece: Piece) -> tuple[Url, int]:
         """Ask how much of the part arrived: the session's address, and from where to go on."""
+        if self._redirected:
+            # What went elsewhere does not count in the registry's own answer.
+            return session, piece.start
         try:
             with self._registry.ask("GET", session, self._cancel) as answer:
                 said = _RANGE.fullmatch(answer.header("Range").strip())

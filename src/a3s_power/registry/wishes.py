@@ -1,8 +1,9 @@
 """Wishes: what the source of a pull means, a name or an address. Pure."""
 
+from contextlib import suppress
 from typing import NamedTuple
 
-from a3s_power.core.errors import BadRequest, InvalidName
+from a3s_power.core.errors import InvalidName
 from a3s_power.core.names import ModelName
 from a3s_power.registry.urls import Url
 
@@ -29,8 +30,6 @@ def read_source(text: str) -> Named | Url:
     if scheme.lower() not in ("http", "https"):
         raise InvalidName
     if rest.count("/") == 2 and not rest.lower().endswith(".gguf"):
-        try:
+        with suppress(InvalidName):
             return Named(ModelName.parse(rest), scheme.lower())
-        except InvalidName as error:
-            raise BadRequest(f"invalid URL {text[:200]!r}") from error
     return Url.parse(text)

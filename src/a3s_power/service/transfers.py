@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from a3s_power.core.errors import NotSupported
+from a3s_power.core.errors import ModelNotFound, NotSupported
 from a3s_power.core.names import ModelName
 from a3s_power.core.requests import Create, Pull, Push
 from a3s_power.create.build import build
+from a3s_power.create.checks import check_request
 from a3s_power.create.child import Children
 from a3s_power.prompt.gotemplate import parse
 from a3s_power.registry.settings import Settings
@@ -15,12 +16,18 @@ from a3s_power.service.told import Report, told
 from a3s_power.store import Store
 
 if TYPE_CHECKING:
+    from a3s_power.registry.cancel import Cancel
     from a3s_power.registry.supply import Supply
 
 
 def check_template(text: str) -> None:
     """Raise BadTemplate when `text` is no Go template."""
     parse(text)
+
+
+def _but_success(report: Report) -> Report:
+    """For the first half of something: that it succeeded is not the end."""
+    return lambda told: None if told.status == "success" else report(told)
 
 
 class LocalTransfers:
@@ -39,9 +46,34 @@ class LocalTransfers:
         self._shared: Supply | None = None
 
     def create(self, request: Create) -> Events:
-        """Make a model. A client that leaves ends long work, and nothing is made; what is nearly done is done."""
-        children = Children(self._environ)
-        return told(lambda report: self._build(request, report, children), children.end)
+        """Make a model. The one it is made from is pulled first if it is not here.
+
+        A client that leaves ends long work, and nothing is made; what is nearly done is done.
+        """
+        from a3s_power.registry.cancel import Cancel  # noqa: PLC0415 -- as in pull
+
+        children, cancel = Children(self._environ), Cancel()
+
+        def make(report: Report) -> None:
+            if request.source is not None and self._registry is not None:
+                self._bring(request.source, request, report, cancel)
+            self._build(request, report, children)
+
+        def stop() -> None:
+            children.end()
+            cancel.ask()
+
+        return told(make, stop)
+
+    def _bring(self, source: ModelName, request: Create, report: Report, cancel: "Cancel") -> None:
+        """Pull the model that another one is made from, unless it is here or the request is to be refused anyway."""
+        from a3s_power.registry.pull import pull  # noqa: PLC0415 -- as in pull
+
+        try:
+            self._store.models.read(source)
+        except ModelNotFound:
+            check_request(request)
+            pull(Pull(source=source.full), self._supply(), _but_success(report), cancel, self._assemble)
 
     def pull(self, request: Pull) -> Events:
         """Bring a model here. A client that leaves ends it, and what has come of large blobs stays for a next time."""

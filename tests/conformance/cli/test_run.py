@@ -155,9 +155,29 @@ def test_an_error_of_the_server_is_told(shell: Shell, answer: Answer, out: str, 
         assert shell("run", "m", "hi", server=server) == Ran(1, out, f"Error: {complaint}\n")
 
 
-def test_a_model_that_is_not_there_is_told(shell: Shell) -> None:
-    with scripted({"GET /": Answer(), "POST /api/show": Answer({"error": "model 'm' not found"}, 404)}) as server:
-        assert shell("run", "m", "hi", server=server) == Ran(1, "", "Error: model 'm' not found\n")
+_ABSENT = Answer({"error": "model 'm' not found"}, 404)
+
+
+@pytest.mark.parametrize(("flags", "more"), [([], {}), (["--insecure"], {"insecure": True})])
+def test_a_model_that_is_not_there_is_pulled_first(shell: Shell, flags: list[str], more: dict[str, Any]) -> None:
+    """Section 9."""
+    shown = iter([_ABSENT, Answer({"capabilities": ["completion"]})])
+    pulled = Answer(lines=({"status": "pulling manifest"}, {"status": "success"}))
+    with scripted({**_WORLD, "POST /api/show": lambda _: next(shown), "POST /api/pull": pulled}) as server:
+        assert shell("run", "m", "hi", *flags, server=server) == Ran(0, "Seven\n\n", "pulling manifest\nsuccess\n")
+    assert server.bodies("/api/pull") == [{"model": "m", **more}]
+
+
+def test_a_model_that_nobody_has_is_told(shell: Shell) -> None:
+    lines = ({"status": "pulling manifest"}, {"error": "pull model manifest: file does not exist"})
+    with scripted({"POST /api/show": _ABSENT, "POST /api/pull": Answer(lines=lines)}) as server:
+        ran = shell("run", "m", "hi", server=server)
+    assert ran == Ran(1, "", "pulling manifest\nError: pull model manifest: file does not exist\n")
+
+
+def test_a_model_that_may_not_be_shown_is_not_pulled(shell: Shell) -> None:
+    with scripted({"POST /api/show": Answer({"error": "ollama cloud is disabled"}, 403)}) as server:
+        assert shell("run", "m:cloud", "hi", server=server) == Ran(1, "", "Error: ollama cloud is disabled\n")
 
 
 def _embedding(vector: bytes) -> dict[str, Answer]:

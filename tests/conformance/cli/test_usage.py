@@ -19,6 +19,13 @@ _FAR_TOO_MUCH = (
         ("stop", "accepts 1 arg(s), received 0"),
         ("create", "accepts 1 arg(s), received 0"),
         ("run", "requires at least 1 arg(s), only received 0"),
+        ("pull", "requires at least 1 arg(s), only received 0"),
+        ("push", "accepts 1 arg(s), received 0"),
+        ("export m", "accepts 2 arg(s), received 1"),
+        ("import", "accepts 1 arg(s), received 0"),
+        ("pull m --from", "flag needs an argument: --from"),
+        ("pull m --from h --yes", "--from goes without --insecure and --yes: no registry is asked"),
+        ("impor", 'unknown command "impor" for "a3s-power"\n\nDid you mean this?\n\timport\n'),
         ("rm", "requires at least 1 arg(s), only received 0"),
         ("delete", "requires at least 1 arg(s), only received 0"),
         ("serve x", "accepts 0 arg(s), received 1"),
@@ -102,11 +109,29 @@ def test_the_root_page_lists_the_commands_in_their_order(shell: Shell, line: str
     assert (ran.status, ran.err) == (0, "")
     block = ran.out.partition("Available Commands:\n")[2].partition("\n\n")[0]
     names = [row.split()[0] for row in block.splitlines()]
-    assert names == ["serve", "create", "show", "run", "stop", "list", "ps", "cp", "rm", "help"]
+    assert names == [
+        *("serve", "create", "show", "run", "stop", "pull", "push", "list", "ps", "cp", "rm"),
+        *("export", "import", "help"),
+    ]
     assert ran.out.endswith('\nUse "a3s-power [command] --help" for more information about a command.\n')
 
 
-@pytest.mark.parametrize("line", ["list", "ps", "show m", "cp a b", "rm m", "stop m", "create m"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "list",
+        "ps",
+        "show m",
+        "cp a b",
+        "rm m",
+        "stop m",
+        "create m",
+        "pull m",
+        "push m",
+        "export m f",
+        "pull m --from h",
+    ],
+)
 def test_without_a_server_every_command_says_how_to_start_one(shell: Shell, line: str) -> None:
     complaint = "could not connect to a3s-power, run 'a3s-power serve' to start it"
     assert shell(*line.split()) == Ran(1, "", f"Error: {complaint}\n")

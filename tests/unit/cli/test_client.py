@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from a3s_power.cli.client import LINE_BYTES, Client, Refused, Unreachable, connect
+from a3s_power.cli.client import LINE_BYTES, Client, Refused, Unreachable, connect, pieces_of
 from a3s_power.core.addresses import Address, read_address
 from tests.scripted import Answer, Scripted, scripted
 
@@ -89,8 +89,8 @@ def test_a_line_may_be_of_eight_million_bytes() -> None:
 def test_a_blob_is_sent_as_it_is() -> None:
     content = bytes(range(256)) * 9000
     with scripted({"POST /api/blobs/sha256:x": Answer(status=201)}) as server:
-        sent = list(_client(server, key="k").upload("sha256:x", io.BytesIO(content), len(content)))
-    assert sent[-1] == len(content)
+        upload = _client(server, key="k").upload("/api/blobs/sha256:x", pieces_of(io.BytesIO(content)), len(content))
+        assert list(upload)[-1] == len(content)
     assert server.asked[0].body == content
     assert server.asked[0].headers["Authorization"] == "Bearer k"
 
@@ -100,7 +100,64 @@ def test_a_refused_blob_says_why() -> None:
         scripted({"POST /api/blobs/sha256:x": Answer({"error": "digest mismatch"}, 400)}) as server,
         pytest.raises(Refused, match="digest mismatch"),
     ):
-        list(_client(server).upload("sha256:x", io.BytesIO(b"x"), 1))
+        list(_client(server).upload("/api/blobs/sha256:x", [b"x"], 1))
+
+
+def test_what_the_server_says_beside_an_error_is_kept() -> None:
+    answers = {
+        "GET /x": Answer({"error": "no", "a": 1}, 401),
+        "POST /s": Answer(lines=({"status": "x"}, {"error": "no", "a": 1})),
+        "POST /t": Answer({"error": "no", "a": 1}, 500),
+    }
+    with scripted(answers) as server:
+        client = _client(server)
+        for ask in (
+            lambda: client.ask("GET", "/x"),
+            lambda: list(client.stream("/s", {})),
+            lambda: list(client.stream("/t", {})),
+        ):
+            with pytest.raises(Refused) as failed:
+                ask()
+            assert failed.value.fields == {"error": "no", "a": 1}
+
+
+def test_a_file_comes_in_pieces() -> None:
+    content = bytes(range(256)) * 9000
+    with scripted({"GET /f": Answer(content)}) as server, _client(server).download("/f") as (size, pieces):
+        assert (size, b"".join(pieces)) == (len(content), content)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (Answer({"error": "model 'x' not found"}, 404), "model 'x' not found"),
+        (Answer(b"404 page not found", 404), "404 page not found"),
+        (Answer(None, 204), "the server gave an answer that is no file: 204"),
+    ],
+)
+def test_a_file_that_is_not_given_is_told(answer: Answer, text: str) -> None:
+    with (
+        scripted({"GET /f": answer}) as server,
+        pytest.raises(Refused, match=text),
+        _client(server).download("/f"),
+    ):
+        pass
+
+
+def test_a_file_that_breaks_off_is_told() -> None:
+    def talk() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        other = threading.Thread(target=talk)
+        other.start()
+        client = Client(Address(port=listener.getsockname()[1]))
+        with pytest.raises(Unreachable, match="ended the connection"), client.download("/f") as (_, pieces):
+            list(pieces)
+        other.join()
 
 
 @pytest.mark.parametrize(("status", "there"), [(200, True), (404, False)])

@@ -1,6 +1,7 @@
 """Create: from a Modelfile and the files it names to blobs and one request."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.scripted import Answer, Asked, Ran, Scripted, Shell, scripted
 
-_GGUF = b"GGUF and more"
+_GGUF = b"GGUF\3\0\0\0 and more"
 _DIGEST = f"sha256:{hashlib.sha256(_GGUF).hexdigest()}"
 _SUCCESS = Answer(lines=({"status": "parsing GGUF"}, {"status": "success"}))
 
@@ -89,7 +90,6 @@ def test_several_files_are_named_below_their_common_folder(shell: Shell, tmp_pat
 
 def test_a_folder_gives_its_ggufs(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "one.gguf").write_bytes(_GGUF)
-    (tmp_path / "pointer.gguf").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     (tmp_path / "notes.txt").write_text("x")
     with scripted(_absent(_GGUF)) as server:
         _, request = _created(shell, server, "mine")
@@ -113,7 +113,10 @@ def test_home_folders_are_found(shell: Shell, tmp_path: Path, monkeypatch: pytes
         ("FROM m\nADAPTER nope", "stat {here}/nope: no such file or directory"),
         ("FROM empty", "no Modelfile or safetensors files found"),
         ("FROM ~no.such.user/x", "failed to find user 'no.such.user': "),
-        ("FROM linked", "insecure path: out.gguf"),
+        ("FROM linked", "insecure path: ../secret"),
+        ("FROM m\nFROM one.gguf", "FROM names a model, m, and files: they cannot be put together"),
+        ("FROM /dev/zero", "/dev/zero is not a regular file"),
+        ("FROM pipe", "{here}/pipe is not a regular file"),
         ("FROM m\nPARAMETER bogus 1", "unknown parameter 'bogus'"),
         ("FROM m\nPARAMETER num_ctx x", "invalid int value [x]"),
         ("FROM m\nREQUIRES new", "requires must be a valid semver (e.g. 0.14.0)"),
@@ -125,6 +128,8 @@ def test_a_modelfile_that_cannot_be_is_refused(shell: Shell, tmp_path: Path, mod
     (tmp_path / "empty").mkdir()
     (tmp_path / "linked").mkdir()
     (tmp_path / "secret").write_bytes(_GGUF)
+    (tmp_path / "one.gguf").write_bytes(_GGUF)
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "linked/out.gguf").symlink_to(tmp_path / "secret")
     (tmp_path / "Modelfile").write_text(modelfile)
     with scripted(_absent()) as server:

@@ -11,6 +11,7 @@ from a3s_power.cli.main import COMMANDS, _edits
 from tests.scripted import Answer, Shell, scripted
 
 _HEAVY = {"anyio", "asyncio", "httptools", "httpx2", "jinja2", "starlette", "uvicorn", "uvloop", "xllamacpp"}
+_LEAN = {"concurrent.futures", "logging", "subprocess", "tarfile", "tomllib"}
 _CALLS = {
     "--version": {"click", "msgspec", "http.client", "json", "logging", "tomllib"},
     "--help": {"msgspec", "http.client", "json", "logging", "tomllib", "subprocess"},
@@ -19,6 +20,11 @@ _CALLS = {
     "show power-tiny": {"logging", "tomllib", "subprocess"},
     "run power-tiny hi": {"logging", "tomllib"},
     "cp a b": {"logging", "tomllib", "subprocess"},
+    "pull m": _LEAN,
+    "push m": _LEAN,
+    "create m": _LEAN,
+    "export m f": _LEAN,
+    "import f": _LEAN,
 }
 
 
@@ -34,10 +40,15 @@ def test_a_command_imports_only_what_it_needs(line: str, tmp_path: Path) -> None
     answers = {"GET /api/tags": Answer({"models": []}), "GET /api/ps": Answer({"models": []})}
     answers |= {"POST /api/show": Answer({}), "POST /api/copy": Answer()}
     answers |= {"POST /api/generate": Answer(lines=({"response": "x", "done": True},))}
+    answers |= {f"POST /api/{word}": Answer(lines=({"status": "success"},)) for word in ("pull", "push", "create")}
+    answers |= {"GET /api/export?model=m": Answer(b"x"), "POST /api/import": Answer({"model": "m"})}
+    (tmp_path / "Modelfile").write_text("FROM m")
+    (tmp_path / "f").write_bytes(bytes(257) + b"ustar")
     with scripted(answers) as server:
         host = "127.0.0.1:1" if line == "--version" else server.address
         world = {"A3S_POWER_HOME": str(tmp_path), "OLLAMA_HOST": host}
-        run = subprocess.run([sys.executable, "-c", code], env=world, capture_output=True, check=True, input=b"")
+        command = [sys.executable, "-c", code]
+        run = subprocess.run(command, env=world, cwd=tmp_path, capture_output=True, check=True, input=b"")
     imported = set(run.stderr.decode().partition("MODULES ")[2].split())
     assert imported & (_HEAVY | _CALLS[line]) == set()
 

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import BadManifest, BadRequest, Cancelled, DiskFull, NotSupported, NotThere, PowerError, RegistryFailed
+from a3s_power.core.errors import (
+    BadManifest,
+    BadRequest,
+    Cancelled,
+    DiskFull,
+    NotSupported,
+    NotThere,
+    PowerError,
+    RegistryFailed,
+)
 from a3s_power.core.events import Progress
 from a3s_power.core.manifest import LICENSE, MODEL, PARAMS, SYSTEM, TEMPLATE, TENSOR
 from a3s_power.registry.cancel import Cancel
@@ -87,9 +96,7 @@ def test_what_is_there_is_not_fetched_again(registry: Registry, tmp_path: Path) 
     registry.add("ns/m", (SYSTEM, b"new"), weights=WEIGHTS)
     registry.seen.clear()
     told = pull(world, f"{registry.host}/ns/m")
-    assert [asked.path for asked in registry.seen if "/blobs/" in asked.path] == [
-        f"/v2/ns/m/blobs/{Digest.of(b'new')}"
-    ]
+    assert [asked.path for asked in registry.seen if "/blobs/" in asked.path] == [f"/v2/ns/m/blobs/{Digest.of(b'new')}"]
     assert told.lines[-2:] == ["removing unused layers", "success"]
     assert not world.store.blobs.has(Digest.of(b"old"))
     assert told.count(Progress(f"pulling {DIGEST[7:19]}", DIGEST, len(WEIGHTS), len(WEIGHTS))) == 1
@@ -215,7 +222,9 @@ def test_a_cancelled_pull_ends_at_once_and_the_next_one_goes_on(registry: Regist
     registry.seen.clear()
     pull(supply(tmp_path), f"{registry.host}/ns/m")
     assert sorted(asked.range for asked in registry.seen if asked.range) == [
-        (state.offset + state.completed, state.offset + state.size - 1) for state in left if state.completed < state.size
+        (state.offset + state.completed, state.offset + state.size - 1)
+        for state in left
+        if state.completed < state.size
     ]
 
 
@@ -346,8 +355,7 @@ def test_a_wrong_digest_is_ollama_s_sentence_and_nothing_is_kept(registry: Regis
     with pytest.raises(RegistryFailed) as raised:
         pull(world, f"{registry.host}/ns/m")
     assert str(raised.value) == (
-        "digest mismatch, file must be downloaded again: "
-        f"want {DIGEST}, got {Digest.of(bytes(len(WEIGHTS)))}"
+        f"digest mismatch, file must be downloaded again: want {DIGEST}, got {Digest.of(bytes(len(WEIGHTS)))}"
     )
     assert files_below(world.store.root) == set()
 
