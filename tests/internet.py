@@ -1,6 +1,6 @@
 """A public network within this process: names with public addresses that end on loopback, and its certificates."""
 
-import datetime
+import datetime as dt
 import ipaddress
 import socket
 import ssl
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-_DAY: Final = datetime.timedelta(days=1)
+_DAY: Final = dt.timedelta(days=1)
 
 
 class Internet:
@@ -81,7 +81,7 @@ class Authority:
     def _signed(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType
     ) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         about = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key.public_key())
         limited = about.serial_number(x509.random_serial_number()).not_valid_before(now - _DAY)
         whole = limited.not_valid_after(now + _DAY).add_extension(extension, critical=True)

@@ -114,14 +114,15 @@ def test_a_model_nobody_has_is_an_error(server: Served, registry: Registry) -> N
 
 def test_what_is_here_is_told_and_not_fetched_again(server: Served, registry: Registry) -> None:
     """Row 142."""
-    body = {"model": f"{registry.host}/ns/m", "insecure": True}
+    name = f"{registry.host}/ns/m"
+    body = {"model": name, "insecure": True}
     server.post("/api/pull", body)
     asked = len(registry.seen)
     layers = [line for line in server.post("/api/pull", body) if "digest" in line]
     assert [line["completed"] for line in layers] == [line["total"] for line in layers]
     assert len(layers) == 4
     assert len(registry.seen) == asked + 1
-    assert _ran(server, "rm", body["model"])[0] == 0
+    assert _ran(server, "rm", name)[0] == 0
 
 
 def test_a_push_of_an_unknown_model_is_an_error(server: Served) -> None:
@@ -208,9 +209,11 @@ def test_a_model_goes_through_a_file(server: Served, other: Served, registry: Re
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_model_is_made_of_one_that_is_pulled_first(tmp_path: Path, registry: Registry, stream: bool) -> None:
+def test_a_model_is_made_of_one_that_is_pulled_first(
+    tmp_path: Path, registry: Registry, weights: bytes, stream: bool
+) -> None:
     """Section 2.9 of the sheet of Ollama's API. A mirror stands in for the registry that a bare name means."""
-    registry.add("library/base", weights=registry.blobs[next(iter(registry.blobs))])
+    registry.add("library/base", weights=weights)
     mirror = {"A3S_POWER_MIRRORS": f"registry.ollama.ai=http://{registry.host}"}
     with served(tmp_path, **_NOWHERE, **mirror) as server:
         made = server.post("/api/create", {"model": "made", "from": "base", "system": "x", "stream": stream})

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from a3s_power.core.errors import Cancelled, DiskFull, PowerError
+from a3s_power.core.errors import PowerError
 from a3s_power.core.manifest import LICENSE
 from a3s_power.registry.supply import Supply
 from tests.internet import Authority, Internet
@@ -159,11 +159,9 @@ def one_run(seed: int, folder: Path, registry: Registry, blobs: list[bytes]) -> 
         try:
             outcome = pull(world, f"{registry.host}/ns/m{seed}").lines[-1]
         except PowerError as error:
-            assert str(error).strip(), f"{error!r} says nothing"
-            assert not isinstance(error, Cancelled | DiskFull)
-            assert world.store.manifests.find(named(f"{registry.host}/ns/m{seed}")) is None
-            outcome = type(error).__name__
+            outcome = type(error).__name__ if str(error).strip() else "says nothing"
         check_store(world)
+        assert (outcome == "success") is (world.store.manifests.find(named(f"{registry.host}/ns/m{seed}")) is not None)
         if outcome == "success":
             break
     assert faults.again == []
@@ -221,7 +219,7 @@ def test_a_fault_that_stays_is_told(registry: Registry, tmp_path: Path, fault: F
         return twisted if twisted.cut is None else twisted._replace(cut=0)
 
     registry.twist = twist
-    with pytest.raises(PowerError, match="max retries exceeded: ."):
+    with pytest.raises(PowerError, match=r"max retries exceeded: ."):
         pull(supply(tmp_path), f"{registry.host}/ns/m")
 
 

@@ -78,7 +78,9 @@ def build(
         for layer in layers:
             making.announce(layer)
         report(Progress("writing manifest"))
-        name = store.write(request.model, write_manifest(Manifest(config=config, layers=tuple(layers))))
+        manifest = Manifest(config=config, layers=tuple(layers))
+        name = store.write(request.model, write_manifest(manifest))
+        making.leave(manifest.blobs)
     report(Progress("success"))
     return name
 

@@ -45,8 +45,6 @@ def ggufs(files: Mapping[str, str], store: Store) -> dict[str, str]:
     """The files without what merely lies beside them. Raises BadRequest when they are no GGUFs."""
     needed = {name: digest for name, digest in files.items() if not _companion(name)}
     for name, digest in needed.items():
-        if name.endswith(".safetensors"):
-            raise BadRequest("converting safetensors is not available in this version")
         if name.endswith(".gguf") or _begins_as_gguf(Digest.parse(digest), store):
             return needed
     raise BadRequest("unknown type")

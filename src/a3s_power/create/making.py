@@ -1,6 +1,6 @@
 """Making: what a build works with, and what it has written so far, which goes again if the build fails."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, Self
 
@@ -50,6 +50,12 @@ class Making:
         if new:
             self._written.add(digest)
         return Layer(media_type=media_type, digest=str(digest), size=self.store.blobs.size(digest))
+
+    def leave(self, wanted: Collection[Digest]) -> None:
+        """Remove what was written on the way and is none of those: what was merged or converted, and then quantised."""
+        for digest in self._written.difference(wanted):
+            with suppress(PowerError):
+                self.store.remove_blob(digest)
 
     def announce(self, layer: Layer) -> None:
         """Tell of a layer of the model: that it is new, which is said once, or that it was there."""

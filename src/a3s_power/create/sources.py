@@ -10,6 +10,7 @@ from a3s_power.core.manifest import ConfigBlob, Layer
 from a3s_power.core.model import Facts, Model
 from a3s_power.create import files as uploads
 from a3s_power.create.adapters import adapter, check_adapter
+from a3s_power.create.convert.start import converted, is_safetensors
 from a3s_power.create.making import Making
 from a3s_power.create.split import joined
 from a3s_power.gguf.facts import facts
@@ -45,12 +46,12 @@ def from_files(files: Mapping[str, str], making: Making) -> Source:
     """A model from uploaded files: its weights, and projectors and adapters beside them.
 
     Raises:
-        BadRequest: no GGUF among the files, or something this version cannot use.
-        BadFile: a GGUF that is broken or hostile, or parts of one that do not belong together.
+        BadRequest: neither GGUFs nor safetensors among the files.
+        BadFile: a file that is broken or hostile or cannot be converted, or parts that do not belong together.
         BlobNotFound: a file was not uploaded.
+        NotSupported: the packages that converting needs are not installed.
     """
-    read = [uploads.read(name, digest, making) for name, digest in uploads.ggufs(files, making.store).items()]
-    found = joined(read, making)
+    found = _models(files, making)
     weights = [file for file in found if file.kind == "model"]
     if not weights:
         raise BadFile("none of the files is a model")
@@ -63,6 +64,19 @@ def from_files(files: Mapping[str, str], making: Making) -> Source:
     # The weights first, then what is laid over them: the order in which an engine opens them.
     found.sort(key=lambda file: list(uploads.MEDIA_TYPES).index(file.kind))
     return Source(layers=tuple(file.layer for file in found), header=header, facts=facts(header))
+
+
+def _models(files: Mapping[str, str], making: Making) -> list[uploads.File]:
+    """All as GGUFs: uploaded ones as they are, the parts of one merged, safetensors converted."""
+    if not is_safetensors(files):
+        return joined(_read(uploads.ggufs(files, making.store), making), making)
+    ggufs = {name: digest for name, digest in files.items() if name.endswith(".gguf")}
+    weights = converted({name: digest for name, digest in files.items() if name not in ggufs}, making)
+    return [weights, *joined(_read(ggufs, making), making)]
+
+
+def _read(files: Mapping[str, str], making: Making) -> list[uploads.File]:
+    return [uploads.read(name, digest, making) for name, digest in files.items()]
 
 
 def with_adapters(source: Source, adapters: Mapping[str, str], making: Making) -> Source:

@@ -37,6 +37,7 @@ class Exchange:
         self._idle: list[Connection] = []
         self._keeping = _KEPT_CONNECTIONS
         self._mutex = threading.Lock()
+        self._lookups = threading.Lock()
 
     def add_home(self, url: Url) -> None:
         """Trust an address: the user, or who runs the server, has named it."""
@@ -97,26 +98,28 @@ class Exchange:
 
     def _connected(self, url: Url, cancel: Cancel) -> Connection:
         own = url.origin in self._homes
-        with self._mutex:
-            known, place = url.address in self._places, self._places.get(url.address)
-        if known and place is not None and place.kind == "private" and not own:
-            raise NotAllowed(f"redirect not allowed: {url.host}")
-        if not known:
-            place = self._outbound.locate(url, own=own)
+        place, known = self._located(url, own=own)
         try:
             connected = self._outbound.connect(url, place, cancel)
         except Unreachable:
             if known:
                 # It may have moved. A public host does not become an inner one by that.
-                place = self._outbound.locate(url, own=own and not (place and place.kind == "public"))
-            self._learn(url, place)
+                moved = self._outbound.locate(url, own=own and not (place and place.kind == "public"))
+                with self._mutex:
+                    self._places[url.address] = moved
             raise
-        self._learn(url, place)
         return Connection(connected, url, self._keep)
 
-    def _learn(self, url: Url, place: Place | None) -> None:
-        with self._mutex:
-            self._places[url.address] = place
+    def _located(self, url: Url, *, own: bool) -> tuple[Place | None, bool]:
+        """Where the host is, and whether that was known. Threads that ask at once hear the same."""
+        with self._lookups:
+            known = url.address in self._places
+            if not known:
+                self._places[url.address] = self._outbound.locate(url, own=own)
+            place = self._places[url.address]
+        if place is not None and place.kind == "private" and not own:
+            raise NotAllowed(f"redirect not allowed: {url.host}")
+        return place, known
 
     def _kept(self, url: Url) -> Connection | None:
         with self._mutex:

@@ -104,16 +104,17 @@ class Outbound:
             Unconnected: none of its addresses answered, or it could not prove who it is.
         """
         self.check(url)
+        context = self._tls() if url.scheme == "https" else None
         proxy = self._proxies.of(url)
         if proxy is not None:
             bare = self._dialled(tuple(self._looked_up(proxy.url)), proxy.url, cancel)
-            if url.scheme == "http":
+            if context is None:
                 return Connected(bare, proxy)
             with cancel.closing(partial(shut, bare)):
                 _tunnel(bare, url, proxy)
         else:
             bare = self._dialled(place.addresses if place else (), url, cancel)
-        return Connected(self._secured(bare, url, cancel) if url.scheme == "https" else bare)
+        return Connected(bare if context is None else _secured(bare, context, url, cancel))
 
     def _dialled(self, addresses: tuple[str, ...], url: Url, cancel: Cancel) -> socket.socket:
         problem = f"dial tcp: lookup {url.host}: no such host"
@@ -133,23 +134,6 @@ class Outbound:
                 return bare
         raise Unconnected(problem)
 
-    def _secured(self, bare: socket.socket, url: Url, cancel: Cancel) -> socket.socket:
-        try:
-            secured = self._tls().wrap_socket(bare, server_hostname=url.host, do_handshake_on_connect=False)
-        except (OSError, ValueError) as error:
-            bare.close()
-            raise Unconnected(f"tls: {reason(error)}") from error
-        try:
-            with cancel.closing(partial(shut, secured)):
-                secured.do_handshake()
-        except ssl.SSLCertVerificationError as error:
-            secured.close()
-            raise Unconnected(f"tls: failed to verify certificate: {error.verify_message}") from error
-        except (OSError, ValueError) as error:
-            secured.close()
-            raise Unconnected(f"tls: {reason(error)}") from error
-        return secured
-
     def _tls(self) -> ssl.SSLContext:
         """What certificates are checked with: the system's, and those that SSL_CERT_FILE and SSL_CERT_DIR name."""
         with self._mutex:
@@ -166,6 +150,24 @@ class Outbound:
                         raise Unconnected(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {reason(error)}") from error
                 self._context = context
             return self._context
+
+
+def _secured(bare: socket.socket, context: ssl.SSLContext, url: Url, cancel: Cancel) -> socket.socket:
+    try:
+        secured = context.wrap_socket(bare, server_hostname=url.host, do_handshake_on_connect=False)
+    except (OSError, ValueError) as error:
+        bare.close()
+        raise Unconnected(f"tls: {reason(error)}") from error
+    try:
+        with cancel.closing(partial(shut, secured)):
+            secured.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        secured.close()
+        raise Unconnected(f"tls: failed to verify certificate: {error.verify_message}") from error
+    except (OSError, ValueError) as error:
+        secured.close()
+        raise Unconnected(f"tls: {reason(error)}") from error
+    return secured
 
 
 def _allowed(kinds: list[Kind], url: Url, *, own: bool) -> list[Kind]:

@@ -298,11 +298,7 @@ _SOMETHING = f"sha256:{'0' * 64}"
         ({"files": {"m.gguf": "sha256:../../x"}}, InvalidDigest, "invalid digest format"),
         ({"files": {}, "adapters": {"m.gguf": ""}}, InvalidDigest, "invalid digest format"),
         ({"files": {"m.gguf": _SOMETHING}}, BlobNotFound, f'blob "{_SOMETHING}" not found'),
-        (
-            {"files": {"m.safetensors": _SOMETHING}},
-            BadRequest,
-            "converting safetensors is not available in this version",
-        ),
+        ({"files": {"m.safetensors": _SOMETHING}}, BlobNotFound, f'blob "{_SOMETHING}" not found'),
         ({"source": ModelName.parse("none")}, ModelNotFound, "model 'none:latest' not found"),
         ({"files": {}, "renderer": "../../x"}, BadRequest, 'unknown renderer "../../x"'),
         ({"files": {}, "parser": "__import__('os')"}, BadRequest, "unknown parser \"__import__('os')\""),

@@ -77,7 +77,7 @@ def test_a_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     line, _, signature = first.partition(":")
     assert path.with_name("id_ed25519.pub").read_text() == f"ssh-ed25519 {line}\n"
     public_key(line).verify(base64.b64decode(signature, validate=True), b"x")
-    assert sorted(os.listdir(path.parent)) == ["id_ed25519", "id_ed25519.pub"]
+    assert sorted(each.name for each in path.parent.iterdir()) == ["id_ed25519", "id_ed25519.pub"]
 
 
 def test_ollama_s_own_key_is_read(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_login_opens_a_registry_of_passwords(registry: Registry, tmp_path: Pat
 def test_a_second_refusal_is_final(registry: Registry, tmp_path: Path) -> None:
     registry.token = "t0ken"
     registry.twist = lambda asked, reply: Reply(200, {}, b'{"token":"other"}') if "/token" in asked.path else reply
-    with pytest.raises(Unauthorized, match="^pull model manifest: unauthorized: access denied$"):
+    with pytest.raises(Unauthorized, match=r"^pull model manifest: unauthorized: access denied$"):
         pull(supply(tmp_path), f"{registry.host}/ns/m")
     assert len(registry.seen) == 3
 

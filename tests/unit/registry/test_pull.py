@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from a3s_power.core.events import Progress
 from a3s_power.core.manifest import LICENSE, MODEL, PARAMS, SYSTEM, TEMPLATE, TENSOR
 from a3s_power.registry.cancel import Cancel
 from a3s_power.store import Store
+from a3s_power.store.partials import Part
 from tests.pulling import State, pull, states, supply
 from tests.registries import Asked, Registry, Reply
 from tests.stores import files_below, gguf, named
@@ -193,7 +195,12 @@ def cancelled_after(world: Any, source: str, registry: Registry, requests: int) 
         return reply
 
     registry.twist = hang
-    waiting = threading.Thread(target=lambda: (reached.wait(10), cancel.ask()))
+
+    def give_up() -> None:
+        reached.wait(10)
+        cancel.ask()
+
+    waiting = threading.Thread(target=give_up)
     waiting.start()
     with pytest.raises(Cancelled, match="context canceled"):
         pull(world, source, cancel)
@@ -408,8 +415,6 @@ def test_a_model_of_tensors_is_refused_in_ollama_s_words(registry: Registry, tmp
 
 
 def test_a_bandwidth_is_kept(registry: Registry, tmp_path: Path) -> None:
-    import time
-
     registry.add("ns/m", weights=WEIGHTS)
     began = time.monotonic()
     pull(supply(tmp_path, bandwidth=200_000), f"{registry.host}/ns/m")
@@ -469,8 +474,6 @@ def test_states_are_written_as_ollama_writes_them(tmp_path: Path) -> None:
     world = supply(tmp_path)
     partial = world.store.partials.open(Digest.parse(DIGEST), 10)
     assert partial is not None
-    from a3s_power.store.partials import Part
-
     partial.cut([Part(number=0, offset=0, size=10, completed=4)])
     partial.close()
     (path,) = (tmp_path / "models" / "blobs").glob("*-partial-0")

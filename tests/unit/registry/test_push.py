@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -29,7 +30,7 @@ def registry() -> Iterator[Registry]:
         yield running
 
 
-def world_with(folder: Path, name: str, *, source: str = "", **settings: object) -> Supply:
+def world_with(folder: Path, name: str, *, source: str = "", **settings: Any) -> Supply:
     world = supply(folder, **settings)
     add_model(world.store, name, (SYSTEM, b"Be brief."), weights=WEIGHTS, source=source)
     return world
@@ -157,7 +158,7 @@ def test_busy_registries_are_asked_again(registry: Registry, tmp_path: Path) -> 
 def test_a_refusal_is_told_and_not_repeated(registry: Registry, tmp_path: Path) -> None:
     name = f"{registry.host}/ns/m"
     registry.twist = lambda asked, reply: Reply(403, {}, b"not yours") if asked.method == "POST" else reply
-    with pytest.raises(RegistryFailed, match="^403: not yours$"):
+    with pytest.raises(RegistryFailed, match=r"^403: not yours$"):
         push(world_with(tmp_path, name), name)
     assert len([asked for asked in registry.seen if asked.method == "POST"]) == 1
 
@@ -229,13 +230,13 @@ def test_a_destination_that_is_none_is_refused(tmp_path: Path, destination: str)
 
 
 def test_plain_http_must_be_allowed(registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="^insecure protocol http$"):
+    with pytest.raises(BadRequest, match=r"^insecure protocol http$"):
         push(world_with(tmp_path, "m"), "m", destination=f"http://{registry.host}", insecure=False)
     assert registry.seen == []
 
 
 def test_a_service_that_is_no_registry_is_not_called(tmp_path: Path) -> None:
-    with pytest.raises(NotAllowed, match="port 22 of 127.0.0.1 may not be called"):
+    with pytest.raises(NotAllowed, match=r"port 22 of 127.0.0.1 may not be called"):
         push(world_with(tmp_path, "m"), "m", destination="http://127.0.0.1:22")
 
 

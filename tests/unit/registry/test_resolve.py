@@ -1,7 +1,9 @@
 """Where a model comes from: addresses, registries, known names, a search, in this order; and who hears which secret."""
 
+import io
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +23,8 @@ from a3s_power.core.errors import (
 )
 from a3s_power.core.events import Progress
 from a3s_power.core.names import ModelName
+from a3s_power.gguf.layout import TensorType, ValueType
+from a3s_power.gguf.writer import Tensor, Typed, write
 from a3s_power.registry.huggingface import HubFile, choose, tag_of
 from a3s_power.registry.resolve import known_models
 from a3s_power.registry.supply import Supply
@@ -30,7 +34,7 @@ from tests.internet import Authority, Internet
 from tests.pulling import pull, supply
 from tests.registries import Asked, Registry, Reply
 from tests.shared import BUILTIN_MODEL
-from tests.stores import gguf, named
+from tests.stores import LLAMA, gguf, named
 
 WORLD: Final = ("registry.ollama.ai", "huggingface.co", "cdn.test", "mirror.test", "files.test")
 
@@ -69,8 +73,6 @@ class Net:
 
 @pytest.fixture
 def net(tmp_path: Path) -> Iterator[Net]:
-    from contextlib import ExitStack
-
     authority = Authority(tmp_path)
     with ExitStack() as stack:
         servers = {name: stack.enter_context(Registry().running(authority.context(name))) for name in WORLD}
@@ -247,7 +249,7 @@ def test_without_a_network_the_error_names_all_that_did_not_answer(tmp_path: Pat
 
 
 def test_a_name_with_a_host_is_asked_of_that_host_only(net: Net) -> None:
-    with pytest.raises(NotThere, match="^pull model manifest: file does not exist$"):
+    with pytest.raises(NotThere, match=r"^pull model manifest: file does not exist$"):
         pull(net.supply(), "mirror.test/library/llama3.2:1b", insecure=False)
     assert net["huggingface.co"].seen == []
 
@@ -293,19 +295,12 @@ def refusing_shards(net: Net) -> Callable[[Asked, Reply], Reply]:
 def test_the_hub_s_refusal_stands_where_there_is_no_split_model(net: Net) -> None:
     net["huggingface.co"].twist = refusing_shards(net)
     net.hub_json("/api/models/user/repo/tree/main", tree(**{"m-Q4_K_M.gguf": b"x"}))
-    with pytest.raises(Refused, match='pull model manifest: 400: {"error":"sharded"}'):
+    with pytest.raises(Refused, match=r'pull model manifest: 400: {"error":"sharded"}'):
         pull(net.supply(), "hf.co/user/repo:Q8_0", insecure=False)
 
 
 def split_gguf(count: int) -> dict[str, bytes]:
     """The parts of a model, by file name, as llama.cpp splits: the first says what it is, each holds a tensor."""
-    import io
-
-    from a3s_power.gguf.layout import TensorType
-    from a3s_power.gguf.writer import Tensor, Typed, write
-    from a3s_power.gguf.layout import ValueType
-    from tests.stores import LLAMA
-
     parts: dict[str, bytes] = {}
     for number in range(count):
         pairs: dict[str, Any] = dict(LLAMA) if number == 0 else {}
@@ -352,13 +347,13 @@ def test_a_page_of_the_hub_about_a_file_is_taken_for_the_file(net: Net) -> None:
     net.hub_file("user/repo/resolve/main/M-IQ3_M.gguf", gguf())
     world = net.supply()
     pull(world, "https://huggingface.co/user/repo/blob/main/M-IQ3_M.gguf", insecure=False)
-    assert world.store.models.read(named("hf.co/user/repo:IQ3_M"))
+    assert world.store.models.read(named("hf.co/user/repo:IQ3_M")).facts.architecture == "llama"
 
 
 def test_what_is_no_gguf_is_refused_after_four_bytes(net: Net) -> None:
     net["files.test"].files["/x.gguf"] = b"<html>" + bytes(100_000)
     world = net.supply()
-    with pytest.raises(BadFile, match="https://files.test/x.gguf is no GGUF file"):
+    with pytest.raises(BadFile, match=r"https://files.test/x.gguf is no GGUF file"):
         pull(world, "https://files.test/x.gguf", insecure=False)
     assert [asked.range for asked in net["files.test"].seen] == [(0, 3)]
     assert world.store.models.list() == []
@@ -422,12 +417,12 @@ def test_offline_nobody_is_asked_not_even_for_a_name(tmp_path: Path) -> None:
     internet = Internet()
     world = supply(tmp_path, internet, offline=True)
     for source in ("llama3.2", "hf.co/user/repo", "https://files.test/x.gguf", "http://127.0.0.1:5000/ns/m"):
-        with pytest.raises(NotAllowed, match="^offline: "):
+        with pytest.raises(NotAllowed, match=r"^offline: "):
             pull(world, source)
     assert (internet.asked, internet.dialled) == ([], [])
 
 
 def test_a_hub_that_answers_nonsense_is_an_error(net: Net) -> None:
     net.hub_json("/api/models", {"no": "list"})
-    with pytest.raises(NotThere, match="search on huggingface.co: answer of .* cannot be read"):
+    with pytest.raises(NotThere, match=r"search on huggingface.co: answer of .* cannot be read"):
         pull(net.supply(), "thing", insecure=False)

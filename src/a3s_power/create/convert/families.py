@@ -1,0 +1,16 @@
+"""The families that can be converted: a new one is a file, and a line here."""
+
+from typing import Final
+
+from a3s_power.create.convert.bert import BERT
+from a3s_power.create.convert.gemma import GEMMA2, GEMMA3
+from a3s_power.create.convert.granite import GRANITE
+from a3s_power.create.convert.llama import LLAMA
+from a3s_power.create.convert.mistral import MISTRAL
+from a3s_power.create.convert.phi import PHI3
+from a3s_power.create.convert.qwen import QWEN2, QWEN3
+
+FAMILIES: Final = (LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA2, GEMMA3, PHI3, GRANITE, BERT)
+
+CLASSES: Final = {name: family for family in FAMILIES for name in family.classes}
+"""Families by what config.json may call them."""
