@@ -12,6 +12,7 @@ import msgspec
 from a3s_power.core import limits
 from a3s_power.core.errors import BadFile
 from a3s_power.create.convert.folder import Folder
+from a3s_power.create.convert.splitting import unknown_way
 from a3s_power.create.convert.tokenizer_json import (
     TOKENIZER,
     AddedToken,
@@ -72,10 +73,16 @@ def is_of_pieces(tokenizer: TokenizerJson) -> bool:
 
 
 def from_json(tokenizer: TokenizerJson, rows: int, folder: Folder) -> Vocabulary:
-    """The vocabulary of such a tokenizer.json: the earlier a merge, the higher the score of what it makes."""
-    vocab = tokenizer.model.vocab
+    """The vocabulary of such a tokenizer.json: the earlier a merge, the higher the score of what it makes.
+
+    Raises BadFile for one that does more to texts than SentencePiece without a normalizer.
+    """
+    vocab, steps = tokenizer.model.vocab, _steps(tokenizer)
     if not isinstance(vocab, dict):
         raise BadFile(f"{TOKENIZER} has no vocabulary by name")
+    for step in steps:
+        if not _is_familiar(step):
+            raise unknown_way(step.type)
     ranks: dict[str, int] = {}
     for rank, merge in enumerate(tokenizer.model.merges):
         made = merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
@@ -85,7 +92,7 @@ def from_json(tokenizer: TokenizerJson, rows: int, folder: Folder) -> Vocabulary
         for text, number in vocab.items()
     }
     added = added_tokens(folder, tokenizer)
-    return _vocabulary(entries, added, rows, folder, blank_first=_blank_first(tokenizer))
+    return _vocabulary(entries, added, rows, folder, blank_first=any(map(_puts_a_blank, steps)))
 
 
 def _vocabulary(
@@ -101,13 +108,20 @@ def _vocabulary(
     )
 
 
-def _blank_first(tokenizer: TokenizerJson) -> bool:
-    """Whether a step before the vocabulary puts a blank in front of a text."""
+def _steps(tokenizer: TokenizerJson) -> list[Part]:
+    """What is done to a text before its words are looked up."""
     parts = (tokenizer.normalizer, tokenizer.pre_tokenizer)
-    return any(_puts_a_blank(step) for part in parts if part for step in part.steps)
+    return [step for part in parts if part for step in part.steps]
+
+
+def _is_familiar(step: Part) -> bool:
+    """Whether it does no more than to mark blanks."""
+    by_blanks = step.type in ("Replace", "Split") and step.pattern == {"String": " "}
+    return by_blanks or step.type in ("Prepend", "Metaspace")
 
 
 def _puts_a_blank(step: Part) -> bool:
+    """Whether it puts a blank in front of a text."""
     if step.type == "Prepend":
         return step.prepend == BLANK
     if step.prepend_scheme is not None:

@@ -38,9 +38,15 @@ _PLAIN: Final = {
 }
 """The ways of those that have no expression but the one built into ByteLevel."""
 
+_HARMLESS: Final = "NFC"
+"""What Qwen does to texts before: llama.cpp does not, and few texts are changed by it."""
+
 
 def way(tokenizer: TokenizerJson) -> str:
     """llama.cpp's name. Raises BadFile for a way that it does not know."""
+    for step in tokenizer.normalizer.steps if tokenizer.normalizer else ():
+        if step.type != _HARMLESS:
+            raise unknown_way(step.type)
     steps = tokenizer.pre_tokenizer.steps if tokenizer.pre_tokenizer else []
     expressions = [_expression(step) for step in steps if step.type == "Split"]
     if len(expressions) == 1 and [step.type for step in steps] == ["Split", "ByteLevel"] and not steps[1].use_regex:
@@ -51,8 +57,13 @@ def way(tokenizer: TokenizerJson) -> str:
         found = _PLAIN.get(tuple(step.type for step in steps)) if plain and digits else None
     if found is None:
         shown = expressions[0] if expressions else ", ".join(step.type for step in steps)
-        raise BadFile(f"the tokenizer splits texts in a way that llama.cpp does not know: {quoted(shown)}")
+        raise unknown_way(shown)
     return found
+
+
+def unknown_way(shown: str) -> BadFile:
+    """The error for a tokenizer that does something else to texts."""
+    return BadFile(f"the tokenizer splits texts in a way that llama.cpp does not know: {quoted(shown)}")
 
 
 def _expression(step: Part) -> str:

@@ -130,9 +130,12 @@ def _chat_template(config: TokenizerConfig, folder: Folder) -> str:
             return content.decode()
         except UnicodeDecodeError as error:
             raise BadFile(f"{_TEMPLATE} is no UTF-8") from error
-    if not isinstance(config.chat_template, list):
-        return config.chat_template or ""
-    for one in config.chat_template:
+    named = config.chat_template if isinstance(config.chat_template, list) else []
+    for one in named:
         if one.name != "default":
             folder.note(f"the chat template {quoted(one.name)} is left out")
-    return next((one.template for one in config.chat_template if one.name == "default"), "")
+    whole = config.chat_template if isinstance(config.chat_template, str) else ""
+    template = next((one.template for one in named if one.name == "default"), whole)
+    if len(template.encode()) > limits.TEMPLATE_BYTES:
+        raise BadFile(f"the chat template is larger than {limits.TEMPLATE_BYTES} bytes")
+    return template

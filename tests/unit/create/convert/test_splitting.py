@@ -5,7 +5,7 @@ import pytest
 
 from a3s_power.core.errors import BadFile
 from a3s_power.create.convert.splitting import way
-from a3s_power.create.convert.tokenizer_json import TokenizerJson
+from a3s_power.create.convert.tokenizer_json import Part, TokenizerJson
 
 ENDINGS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -51,6 +51,13 @@ def _tokenizer(*steps: dict[str, Any], whole_words: bool = False) -> TokenizerJs
 )
 def test_a_known_way_has_a_name(steps: list[dict[str, Any]], whole_words: bool, name: str) -> None:
     assert way(_tokenizer(*steps, whole_words=whole_words)) == name
+
+
+def test_texts_may_be_composed_before_and_nothing_else() -> None:
+    tokenizer = _tokenizer(_split(QWEN2), BYTES)
+    assert way(msgspec.structs.replace(tokenizer, normalizer=Part(type="NFC"))) == "qwen2"
+    with pytest.raises(BadFile, match='does not know: "Lowercase"'):
+        way(msgspec.structs.replace(tokenizer, normalizer=Part(type="Sequence", normalizers=[Part(type="Lowercase")])))
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,38 @@ def test_two_tokens_of_one_text_are_refused(tmp_path: Path) -> None:
         _vocabulary(tmp_path, {"tokenizer.json": tokenizer})
 
 
+@pytest.mark.parametrize(
+    ("change", "blank"),
+    [
+        ({}, True),
+        ({"normalizer": None}, False),
+        ({"normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}}, False),
+        ({"normalizer": None, "pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "first"}}, True),
+        ({"normalizer": None, "pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "never"}}, False),
+        ({"normalizer": None, "pre_tokenizer": {"type": "Metaspace", "add_prefix_space": True}}, True),
+        ({"normalizer": None, "pre_tokenizer": {"type": "Metaspace", "add_prefix_space": False}}, False),
+        ({"normalizer": None, "pre_tokenizer": {"type": "Split", "pattern": {"String": " "}}}, False),
+    ],
+)
+def test_pieces_of_json_say_whether_a_blank_comes_first(tmp_path: Path, change: dict[str, Any], blank: bool) -> None:
+    words, _ = _vocabulary(tmp_path, {"tokenizer.json": _json("pieces") | change})
+    assert words.own == {"add_space_prefix": blank}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalizer": {"type": "Lowercase"}},
+        {"normalizer": {"type": "Replace", "pattern": {"Regex": " +"}, "content": " "}},
+        {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated"}},
+        {"pre_tokenizer": {"type": "Digits", "individual_digits": True}},
+    ],
+)
+def test_pieces_of_json_that_do_more_to_texts_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(BadFile, match="the tokenizer splits texts in a way"):
+        _vocabulary(tmp_path, {"tokenizer.json": _json("pieces") | change})
+
+
 def test_a_merge_of_more_than_two_is_refused(tmp_path: Path) -> None:
     tokenizer = _json("bytes")
     tokenizer["model"]["merges"].append("a b c")
@@ -271,6 +303,7 @@ def test_what_is_left_out_is_told(tmp_path: Path, files: Files, config: dict[str
     [
         ({"chat_template.jinja": b"\xff"}, "chat_template.jinja is no UTF-8"),
         ({"chat_template.jinja": b"a" * (1 << 20) + b"b"}, "is larger than 1048576 bytes"),
+        ({SETTINGS: {"chat_template": "a" * (1 << 20) + "b"}}, "the chat template is larger than 1048576 bytes"),
         ({SETTINGS: {"bos_token": 5}}, "tokenizer_config.json cannot be read"),
         ({"generation_config.json": [5]}, "generation_config.json cannot be read"),
         ({"added_tokens.json": {"x": "y"}}, "added_tokens.json cannot be read"),
