@@ -425,7 +425,15 @@ def test_a_caller_that_leaves_ends_the_work(store: Store, slow_work: Path) -> No
 
 def _children_of_ours() -> list[int]:
     own = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in own if b"quantize_child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in own if b"quantize_child" in _command(pid)]
+
+
+def _command(pid: str) -> bytes:
+    """The command line of a process, empty for one that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 # From outside.

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,12 @@ def _until(holds: Callable[[], bool]) -> None:
 
 def _children() -> set[str]:
     """The processes that hold models: children of this one, which serves."""
-    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
-    return {pid for task in tasks for pid in (task / "children").read_text(encoding="ascii").split()}
+    found: set[str] = set()
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        # A thread may end between being listed and being read; its children have another parent thread then.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.update((task / "children").read_text(encoding="ascii").split())
+    return found
 
 
 @pytest.mark.parametrize("stream", [True, False])
