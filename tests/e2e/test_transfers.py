@@ -72,7 +72,7 @@ def _store(server: Served) -> Path:
 
 
 def test_a_model_is_pulled_run_and_removed(server: Served, registry: Registry) -> None:
-    name = f"{registry.host}/ns/m"
+    name, before = f"{registry.host}/ns/m", files_below(_store(server))
     status, out, err = _ran(server, "pull", name, "--insecure")
     lines = err.splitlines()
     assert (status, out, lines[0], lines[-3:]) == (
@@ -85,7 +85,8 @@ def test_a_model_is_pulled_run_and_removed(server: Served, registry: Registry) -
     assert content == registry.manifests["ns/m", "latest"]
     assert _ran(server, "run", name, "hi", "--num-predict", "3")[0] == 0
     assert _ran(server, "rm", name)[0] == 0
-    assert files_below(_store(server)) == set()
+    # Other tests of this server may have left uploads; this model leaves nothing.
+    assert files_below(_store(server)) <= before
 
 
 def test_run_pulls_what_is_not_there(server: Served, registry: Registry) -> None:

@@ -49,6 +49,9 @@ def test_every_field_of_the_file_is_read(file: Path) -> None:
         origins = ["https://a.example", "app://x"]
         allowed_hosts = ["box.example"]
         tmpdir = "/scratch"
+        offline = true
+        mirrors = ["registry.example=https://near.example"]
+        bandwidth = 1000000
         noprune = true
         flash_attention = false
         kv_cache_type = "Q8_0"
@@ -81,6 +84,9 @@ def test_every_field_of_the_file_is_read(file: Path) -> None:
         origins=("https://a.example", "app://x"),
         allowed_hosts=("box.example",),
         tmpdir="/scratch",
+        offline=True,
+        mirrors=("registry.example=https://near.example",),
+        bandwidth=1000000,
         noprune=True,
         flash_attention=False,
         kv_cache_type="q8_0",
