@@ -35,6 +35,7 @@ from tests.served import Served, served
 _CONFIG = b'{"model_format":"gguf"}\n'
 _MEMORY = Path("/dev/shm")
 _CHUNK = 1024 * 1024
+_CHAT_SECONDS = 3.0
 
 
 def main() -> None:
@@ -105,15 +106,15 @@ def _pull(home: Path, port: int, streams: int) -> float:
 
 
 def _chat(home: Path, port: int, asked: argparse.Namespace) -> None:
-    """Tokens a second of one stream, with a pull beside it and without, in turn."""
+    """Tokens a second of one client, with a pull beside it and without, in turn."""
     found: dict[str, list[float]] = {"alone": [], "beside a pull": []}
     (home / "server").mkdir()
     with served(home / "server", OLLAMA_KEEP_ALIVE="-1") as server:
-        _stream(server, 10)
+        _stream(server)
         for _ in range(asked.rounds):
-            found["alone"].append(_stream(server, 400))
+            found["alone"].append(_stream(server))
             with _pulling(server, port):
-                found["beside a pull"].append(_stream(server, 400))
+                found["beside a pull"].append(_stream(server))
     for name, speeds in found.items():
         print(f"chat {name}: {statistics.median(speeds):.0f} tokens/s ({', '.join(f'{each:.0f}' for each in speeds)})")
     print(f"beside / alone: {statistics.median(found['beside a pull']) / statistics.median(found['alone']):.2f}")
@@ -141,18 +142,16 @@ def _pulling(server: Served, port: int) -> Iterator[None]:
         thread.join()
 
 
-def _stream(server: Served, tokens: int) -> float:
-    """Tokens a second of a generation, its first token not counted."""
+def _stream(server: Served) -> float:
+    """Tokens a second of one client that generates without a pause."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    body = {"model": "power-tiny", "prompt": "The", "raw": True, "options": {"num_predict": tokens, "seed": 1}}
-    connection.request("POST", "/api/generate", json.dumps(body | {"options": body["options"] | {"temperature": 1}}))
-    answer, began, count = connection.getresponse(), 0.0, 0
-    while line := answer.readline():
-        count += 1
-        began = began or time.perf_counter()
-        if json.loads(line).get("done"):
-            break
-    return (count - 1) / (time.perf_counter() - began)
+    options = {"num_predict": 500, "temperature": 1.5, "num_ctx": 1024}
+    body = json.dumps({"model": "power-tiny", "prompt": "The", "raw": True, "options": options})
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < _CHAT_SECONDS:
+        connection.request("POST", "/api/generate", body)
+        count += sum(1 for _ in connection.getresponse())
+    return count / (time.perf_counter() - began)
 
 
 @contextmanager

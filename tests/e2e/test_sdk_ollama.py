@@ -80,6 +80,8 @@ def test_models_are_listed_shown_copied_and_deleted(client: ollama.Client) -> No
 
 
 def test_a_loaded_model_is_told_by_ps_until_it_is_unloaded(client: ollama.Client) -> None:
+    for other in client.ps().models:
+        client.generate(other.model or "", keep_alive=0)
     client.generate("power-tiny", keep_alive="1h")
     loaded = client.ps().models
     assert [model.model for model in loaded] == ["power-tiny:latest"]

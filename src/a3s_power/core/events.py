@@ -55,18 +55,23 @@ class ToolCalls(msgspec.Struct, frozen=True, tag="c", array_like=True):
 
 
 class Rendered(msgspec.Struct, frozen=True, tag="r", array_like=True):
-    """The prompt a conversation becomes, for a request that asked for no more than that."""
+    """The prompt a conversation becomes, for a request that asked for no more than that. `tokens` is its length."""
 
     prompt: str
     images: int = 0
+    tokens: int = 0
 
 
 class Done(msgspec.Struct, frozen=True, tag="d", array_like=True):
-    """The end, and what it took. `context` is the token ids of prompt and answer, where they were asked for."""
+    """The end, and what it took. `context` is the token ids of prompt and answer, where they were asked for.
+
+    `stop_text` is the stop text that ended the answer, empty when none did.
+    """
 
     reason: Reason
     usage: Usage
     context: tuple[int, ...] | None = None
+    stop_text: str = ""
 
 
 Event = Progress | Text | Thinking | ToolCalls | Rendered | Done

@@ -26,6 +26,13 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     type: str = "function"
 
 
+class ToolChoice(msgspec.Struct, frozen=True):
+    """Whether the model may, must or must not call a tool. With a `name` (mode `required`) it must call that one."""
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    name: str = ""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One turn. `images` are the files' bytes (audio too), decoded from base64 and not looked into."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from a3s_power.core.messages import Format, Message, Think, Tool
+from a3s_power.core.messages import Format, Message, Think, Tool, ToolChoice
 from a3s_power.core.names import ModelName
 from a3s_power.core.options import Asked
 
@@ -34,6 +34,14 @@ class _Generation(_Inference, frozen=True, kw_only=True):
     """Answer the rendered prompt and do not run it."""
     bad_format: str = ""
     """What is wrong with the format, as the sentence of the BadFormat that generation starts with; else empty."""
+    grammar: str = ""
+    """A GBNF grammar that the answer must follow; empty for none. At most one of format, grammar, choices, pattern."""
+    choices: tuple[str, ...] = ()
+    """The answer must be one of these texts; none when empty."""
+    pattern: str = ""
+    """A regular expression that the whole answer must match; empty for none."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Token ids and what is added to their logits; minus infinity forbids a token."""
 
 
 class Chat(_Generation, frozen=True, kw_only=True):
@@ -41,6 +49,8 @@ class Chat(_Generation, frozen=True, kw_only=True):
 
     messages: tuple[Message, ...] = ()
     tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool = True
 
 
 class Generate(_Generation, frozen=True, kw_only=True):

@@ -60,7 +60,10 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a generation ended. Times in nanoseconds; `prompt_tokens` counts cached ones too."""
+    """How a generation ended. Times in nanoseconds; `prompt_tokens` counts cached ones too.
+
+    `stop_text` is the one of the job's stop texts that ended it, empty when none did.
+    """
 
     reason: Literal["stop", "length"]
     prompt_tokens: int = 0
@@ -68,6 +71,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     prompt_ns: int = 0
     output_ns: int = 0
+    stop_text: str = ""
 
 
 class Vectors(msgspec.Struct, frozen=True, kw_only=True):

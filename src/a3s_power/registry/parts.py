@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from functools import partial
 from io import FileIO
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from a3s_power.core import limits
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import BadAnswer, NotThere, PowerError, Refused, RegistryFailed, Unreachable
 from a3s_power.log import get_logger
+from a3s_power.registry import threads
 from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.connection import Answer
 from a3s_power.registry.gate import Gate
@@ -103,13 +104,8 @@ class Fetch:
         """
         missing = sum(not part.done for part in self._parts)
         work = [self._hash, *[self._fetch] * min(self._settings.streams, missing)]
-        threads = [threading.Thread(target=self._guarded, args=(one,), daemon=True) for one in work]
-        with ExitStack() as stack:
-            stack.enter_context(self._cancel.closing(self._stop.ask))
-            stack.enter_context(self._stop.closing(self._arrived.set))
-            for thread in threads:
-                thread.start()
-            for thread in threads:
+        with self._cancel.closing(self._stop.ask), self._stop.closing(self._arrived.set):
+            for thread in [threads.start(partial(self._guarded, one)) for one in work]:
                 thread.join()
         self._cancel.check()
         if self._problem is not None:

@@ -1,6 +1,5 @@
 """Push: a model to a registry: what it does not have yet, in which order, and what is said meanwhile."""
 
-import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from a3s_power.core.events import Progress
 from a3s_power.core.manifest import Layer
 from a3s_power.core.names import ModelName
 from a3s_power.core.requests import Push
+from a3s_power.registry import threads
 from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.client import Registry
 from a3s_power.registry.exchange import Exchange
@@ -107,8 +107,7 @@ def _watched(upload: Upload, layer: Layer, mounted_from: str, work: _Work) -> No
         except BaseException as error:  # noqa: BLE001
             problems.append(error)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    thread = threads.start(run)
     told = -1
     while thread.is_alive():
         thread.join(PROGRESS_SECONDS)

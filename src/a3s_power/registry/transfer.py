@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import BadAnswer, BlobNotFound, RegistryFailed, Unreachable
+from a3s_power.registry import threads
 from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.gate import Gate
 from a3s_power.registry.parts import Fetch, NoRanges, Source, plan
@@ -66,7 +68,7 @@ class Downloads:
             own = job is None or job.over
             if job is None or job.over:
                 job = self._jobs[wanted.digest] = _Job(wanted, self._store, self._settings, self._gate)
-                threading.Thread(target=self._run, args=(job,), daemon=True).start()
+                threads.start(partial(self._run, job))
             job.waiting += 1
         try:
             yield job, own

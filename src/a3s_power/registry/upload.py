@@ -13,6 +13,7 @@ from a3s_power.core import limits
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import BadAnswer, BadRequest, NotThere, Refused, RegistryFailed, StoreFailed, Unreachable
 from a3s_power.log import get_logger
+from a3s_power.registry import threads
 from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.client import Registry, checked, patiently
 from a3s_power.registry.connection import Answer, Bytes
@@ -284,9 +285,7 @@ class _Elsewhere:
         while not self._room.acquire(timeout=_LOOK_SECONDS):
             self._check()
         self._check()
-        thread = threading.Thread(target=self._run, args=(work,), daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        self._threads.append(threads.start(partial(self._run, work)))
 
     def join(self) -> None:
         """Wait for all that was begun. Raises what one failed with."""

@@ -8,7 +8,7 @@ import msgspec
 
 from a3s_power.core.errors import EngineFailed
 from a3s_power.core.events import Event
-from a3s_power.core.messages import Message, Think, Tool
+from a3s_power.core.messages import Format, Message, Think, Tool, ToolChoice
 from a3s_power.core.model import ModelFiles
 from a3s_power.core.options import Options
 from a3s_power.engines.engine import Loaded, LoadOptions
@@ -49,6 +49,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     render_only: bool = False
     clean_thinking: bool = False
     parse_tools: bool = True
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool = True
+    format: Format = None
+    grammar: str = ""
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    logit_bias: tuple[tuple[int, float], ...] = ()
 
 
 class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -17,6 +17,7 @@ from a3s_power.aio import in_thread, task_group
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import EngineFailed, LoadFailed, LoadStalled, PowerError, revive
 from a3s_power.core.model import Resident
+from a3s_power.core.names import ModelName
 from a3s_power.engines.engine import Loaded, LoadOptions
 from a3s_power.hardware.machine import Machine
 from a3s_power.log import get_logger, request_id
@@ -125,6 +126,12 @@ class Scheduler:
     def unload(self, weights: Digest) -> None:
         """Take a model out of memory as soon as nobody uses it, under all its names."""
         self._do(self._core.expire(weights, self._clock()))
+
+    def changed(self, name: ModelName, blobs: Collection[Digest]) -> None:
+        """`name` stands for these blobs now: what it stood for could not be unloaded by it any more, so that leaves."""
+        for model in [child.ask.need.model for child in self._children.values()]:
+            if model.name == name and model.weights not in blobs:
+                self.unload(model.weights)
 
     def resident(self) -> list[Resident]:
         """The models in memory, the one that stays longest first."""
@@ -239,13 +246,14 @@ class Scheduler:
     async def _watched(self, child: _Child, runner: Runner, options: LoadOptions) -> Loaded:
         """The load, given up when it makes no progress for too long."""
         patience = self._settings.load_timeout if self._settings.load_timeout > 0 else math.inf
-        last = 0.0
+        last, clock = 0.0, asyncio.get_running_loop().time
         with anyio.move_on_after(patience) as watch:
 
             def progressed(fraction: float) -> None:
                 nonlocal last
                 if fraction != last:
-                    last, watch.deadline = fraction, anyio.current_time() + patience
+                    # Called outside of any task, where anyio would not always find its own clock.
+                    last, watch.deadline = fraction, clock() + patience
 
             return await runner.load(child.ask.need.model.files, options, progressed)
         raise LoadStalled(f"timed out waiting for llama-server to start - no progress for {patience:g}s at {last:.0%}")

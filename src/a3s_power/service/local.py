@@ -1,14 +1,17 @@
 """One machine's service, wired together: store, scheduler and children behind the ports of `service.ports`."""
 
+import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
 from a3s_power.aio import in_thread
+from a3s_power.core.digests import Digest
+from a3s_power.core.names import ModelName
 from a3s_power.registry.settings import Settings as RegistrySettings
 from a3s_power.runner.launch import cleaned
 from a3s_power.runner.process import spawn
@@ -47,10 +50,15 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def open_local(settings: LocalSettings) -> AsyncIterator[Service]:
     """The service of this machine; leaving it ends every child. Open it on the thread that lives longest."""
-    store = Store(settings.models, keep_unused=settings.noprune, prefer_go=settings.prefer_go)
-    await in_thread(store.start, time.time())
     start = functools.partial(spawn, environ=settings.environ, scratch=settings.scratch)
     async with Scheduler(settings.scheduler, start, speeds=Speeds(settings.speeds)) as scheduler:
+        loop = asyncio.get_running_loop()
+
+        def changed(name: ModelName, blobs: Collection[Digest]) -> None:
+            loop.call_soon_threadsafe(scheduler.changed, name, blobs)
+
+        store = Store(settings.models, keep_unused=settings.noprune, prefer_go=settings.prefer_go, changed=changed)
+        await in_thread(store.start, time.time())
         yield Service(
             inference=LocalInference(store, scheduler, engine=settings.engine, prefer_go=settings.prefer_go),
             library=LocalLibrary(store),

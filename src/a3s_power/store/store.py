@@ -1,5 +1,6 @@
 """Store: blobs, manifests and models of one folder, and the changes that need several of them to agree."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from a3s_power.core.digests import Digest
@@ -24,13 +25,22 @@ class Store:
 
     A manifest is written after its blobs and removed before them, both under one lock, so a model that is there is
     whole. `keep_unused` leaves blobs that nothing refers to any more, except where a model is deleted. `prefer_go` is
-    what `prompt.capabilities.way` takes.
+    what `prompt.capabilities.way` takes. `changed` is told, on the thread that did it, of each name that was made to
+    stand for something else, and the blobs it stands for now.
     """
 
-    def __init__(self, root: Path, *, keep_unused: bool = False, prefer_go: bool | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        keep_unused: bool = False,
+        prefer_go: bool | None = None,
+        changed: Callable[[ModelName, Collection[Digest]], None] = lambda *_: None,
+    ) -> None:
         self._layout = Layout(root)
         self._lock = StoreLock(self._layout.lock)
         self._keep_unused = keep_unused
+        self._changed = changed
         self.blobs = Blobs(self._layout, self._lock)
         self.partials = Partials(self._layout, self._lock)
         self.manifests = Manifests(self._layout)
@@ -73,6 +83,8 @@ class Store:
             self.manifests.write(name, content)
             if before - wanted and not self._keep_unused:
                 prune.drop(self.blobs, self.manifests, before - wanted)
+        if before != wanted:
+            self._changed(name, wanted)
         return name
 
     def copy(self, source: ModelName, destination: ModelName) -> None:
@@ -93,6 +105,7 @@ class Store:
             blobs = self._blobs_of(found)
             self.manifests.remove(found)
             prune.drop(self.blobs, self.manifests, blobs)
+        self._changed(found, frozenset())
 
     def remove_blob(self, digest: Digest) -> None:
         """Remove a blob that no model refers to. Raises BlobNotFound, and InUse when one does."""

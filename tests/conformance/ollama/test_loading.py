@@ -185,6 +185,28 @@ def test_two_names_of_one_blob_are_one_model(http: httpx2.Client) -> None:
         http.request("DELETE", "/api/delete", json={"model": "twin"})
 
 
+@pytest.mark.parametrize("change", ["deleted", "made anew", "a second name deleted"])
+def test_what_a_name_stands_for_no_more_leaves_memory(http: httpx2.Client, change: str) -> None:
+    source = "m" if change == "a second name deleted" else "power-tiny"
+    http.post("/api/create", json={"model": "gone", "from": source, "system": "Be brief."})
+    http.post("/api/generate", json={"model": "gone", "keep_alive": -1})
+    assert _loaded(http) == ["gone:latest"]
+    if change == "made anew":
+        http.post("/api/create", json={"model": "gone", "from": "m"})
+        _until(lambda: not _loaded(http))
+    assert http.request("DELETE", "/api/delete", json={"model": "gone"}).status_code == 200
+    _until(lambda: not _loaded(http))
+
+
+def test_a_name_that_keeps_its_weights_keeps_them_in_memory(http: httpx2.Client) -> None:
+    for _ in range(2):
+        http.post("/api/create", json={"model": "kept", "from": "m"})
+        http.post("/api/generate", json={"model": "kept"})
+    http.post("/api/create", json={"model": "kept", "from": "m", "system": "Be brief."})
+    assert _loaded(http) == ["kept:latest"]
+    http.request("DELETE", "/api/delete", json={"model": "kept"})
+
+
 def test_two_requests_at_once_are_both_answered(http: httpx2.Client) -> None:
     """Row 152."""
     body = {"model": "m", "prompt": "a", "stream": False, "options": {"num_predict": 20}}

@@ -1,76 +1,34 @@
 """python -m a3s_power.create.convert: started by `create.convert.start`, and by nobody else.
 
-It is told on standard input which open files it has, answers on standard output with an Outline and the GGUF, and ends
-when standard input does: then its parent is gone.
+It is told which open files it has, under which names, and answers with an Outline behind its length, and the GGUF.
 """
 
 import os
-import resource
-import sys
-import threading
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 
-from a3s_power.core.errors import NotSupported, PowerError
-from a3s_power.create.child import Failure
+from a3s_power.core.errors import NotSupported
 from a3s_power.create.convert.folder import Folder
+from a3s_power.create.inside import answer, work
 
-_NICENESS: Final = 10
 _LENGTH_BYTES: Final = 8
 _MISSING: Final = 'converting safetensors needs further packages: pip install "a3s-power[convert]"'
 
 
-def main() -> NoReturn:
-    """Ends the process: with status 1 and a Failure on standard error when the work could not be done."""
-    os.nice(_NICENESS)  # whoever chats meanwhile goes first
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    files = msgspec.msgpack.decode(_told(int.from_bytes(_told(_LENGTH_BYTES), "little")), type=dict[str, int])
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    try:
-        _convert(files)
-    except PowerError as error:
-        os.write(sys.stderr.fileno(), msgspec.json.encode(Failure(error.kind, error.message)) + b"\n")
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.exit(1)  # nobody reads any more
-    sys.exit(0)
-
-
-def _told(size: int) -> bytes:
-    content = b""
-    while len(content) < size:
-        piece = os.read(sys.stdin.fileno(), size - len(content))
-        if not piece:
-            sys.exit(1)
-        content += piece
-    return content
-
-
-def _end_with_the_parent() -> None:
-    os.read(sys.stdin.fileno(), 1)
-    os._exit(1)
-
-
-def _convert(files: dict[str, int]) -> None:
+def _convert(told: bytes) -> None:
     try:
         # Here, so that whoever lacks the packages is told so by the same way as of everything else.
         from a3s_power.create.convert.model import convert  # noqa: PLC0415
     except ImportError as error:
         raise NotSupported(f"{_MISSING} ({error})") from error
-    folder = Folder({name: os.fdopen(number, "rb", buffering=0) for name, number in files.items()})
-    outline, content = convert(folder)
+    files = msgspec.msgpack.decode(told, type=dict[str, int])
+    outline, content = convert(Folder({name: os.fdopen(file, "rb", buffering=0) for name, file in files.items()}))
     encoded = msgspec.msgpack.encode(outline)
-    _write(len(encoded).to_bytes(_LENGTH_BYTES, "little") + encoded)
+    answer(len(encoded).to_bytes(_LENGTH_BYTES, "little") + encoded)
     for piece in content:
-        _write(piece)
-
-
-def _write(content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(sys.stdout.fileno(), rest) :]
+        answer(piece)
 
 
 if __name__ == "__main__":
-    main()
+    work(_convert)

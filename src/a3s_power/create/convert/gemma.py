@@ -40,10 +40,9 @@ def _gemma2_keys(config: Config, _: Folder) -> Keys:
 def _gemma3_keys(config: Config, _: Folder) -> Keys:
     if config.attn_logit_softcapping or config.use_bidirectional_attention:
         raise BadFile(f"{CONFIG} asks for another attention than llama.cpp has for Gemma 3")
-    sliding = rope(config, SLIDING)
-    base = config.rope_local_base_freq if config.rope_parameters is None else sliding.rope_theta
-    values = _keys(config, "gemma3", 6) | key_values(rope(config), config)
-    return values | {"rope.freq_base_swa": base or 10000.0}
+    apart = SLIDING in (config.rope_parameters or {})
+    base = rope(config, SLIDING).rope_theta if apart else config.rope_local_base_freq or 10000.0
+    return _keys(config, "gemma3", 6) | key_values(rope(config), config) | {"rope.freq_base_swa": base}
 
 
 def _sliding(config: Config, every: int) -> list[bool]:

@@ -14,6 +14,7 @@ from a3s_power.create.convert.folder import Folder
 from a3s_power.create.convert.outline import Outline
 from a3s_power.create.convert.pooling import pooling
 from a3s_power.create.convert.tensors import EMBEDDING, named, tensors
+from a3s_power.create.convert.tokenizer_json import tokenizer_json
 from a3s_power.create.convert.weights import read
 from a3s_power.gguf.layout import ARCHITECTURE, DEFAULT_ALIGNMENT, aligned
 from a3s_power.gguf.writer import Tensor, Writable, pieces
@@ -33,14 +34,15 @@ def convert(folder: Folder) -> tuple[Outline, Iterator[bytes]]:
     check_activation(config, family)
     found = named(read(folder), family, config, folder)
     rows = found[EMBEDDING].tensor.shape[0]
-    words = tokenizer.vocabulary(folder, rows)
+    tokens = tokenizer_json(folder)
+    words = tokenizer.vocabulary(folder, tokens, rows)
     keys = family.key_values(config, folder) | {"vocab_size": rows}
     way = pooling(folder)
     if way is not None:
         keys["pooling_type"] = way
     values: dict[str, Writable] = {ARCHITECTURE: family.architecture, **_GENERAL, **family.general(config, words)}
     values |= {f"{family.architecture}.{key}": value for key, value in keys.items()}
-    values |= tokenizer.key_values(words, folder, said)
+    values |= tokenizer.key_values(words, folder, tokens, said)
     return _written(values, list(tensors(found, family, config)), folder)
 
 

@@ -13,7 +13,6 @@ from a3s_power.create.convert.tokenizer_json import (
     TokenizerConfig,
     TokenizerJson,
     tokenizer_config,
-    tokenizer_json,
 )
 from a3s_power.create.convert.vocabulary import Vocabulary
 from a3s_power.gguf.layout import quoted
@@ -21,13 +20,16 @@ from a3s_power.gguf.writer import Writable
 
 _TEMPLATE: Final = "chat_template.jinja"
 _GENERATION: Final = "generation_config.json"
+_MOST_TOKENS: Final = 1 << 22
 _ENDS: Final = ("eos", "eot", "eom")
 """The keys of tokens that end an answer: there is room for three beside those that llama.cpp knows by their texts."""
 
 
-def vocabulary(folder: Folder, rows: int) -> Vocabulary:
+def vocabulary(folder: Folder, tokenizer: TokenizerJson | None, rows: int) -> Vocabulary:
     """The vocabulary, with as many tokens as the embedding has rows. Raises BadFile."""
-    found, tokenizer = sentencepiece.content(folder), tokenizer_json(folder)
+    if rows > _MOST_TOKENS:
+        raise BadFile(f"the embedding has {rows} rows: a vocabulary has at most {_MOST_TOKENS} tokens")
+    found = sentencepiece.content(folder)
     if found is not None:
         return sentencepiece.from_model(found, tokenizer, rows, folder)
     if tokenizer is None:
@@ -41,13 +43,16 @@ def vocabulary(folder: Folder, rows: int) -> Vocabulary:
     raise BadFile("unknown tokenizer format")
 
 
-def key_values(words: Vocabulary, folder: Folder, said: Mapping[str, Any]) -> dict[str, Writable]:
+def key_values(
+    words: Vocabulary, folder: Folder, tokenizer: TokenizerJson | None, said: Mapping[str, Any]
+) -> dict[str, Writable]:
     """All that a GGUF says of the tokenizer; `said` is config.json. Raises BadFile."""
     config = tokenizer_config(folder)
     if config.auto_map:
         folder.note("the tokenizer's own code is not run")
     values = words.key_values()
-    values |= {f"tokenizer.ggml.{key}": value for key, value in _special(words, config, folder, said)}
+    special = [*_special(words, config, folder, said), *_added(words, config, tokenizer)]
+    values |= {f"tokenizer.ggml.{key}": value for key, value in special}
     template = _chat_template(config, folder)
     return values | {"tokenizer.chat_template": template} if template else values
 
@@ -75,8 +80,6 @@ def _special(
     if len(ends) > len(_ENDS):
         folder.note(f"{len(ends) - len(_ENDS)} of the tokens that end an answer have no room and are left out")
     yield from ((f"{key}_token_id", number) for key, number in zip(_ENDS, ends, strict=False))
-    if not bert:
-        yield from _added(config, tokenizer_json(folder), words)
 
 
 def _text(token: Token) -> str:
@@ -101,9 +104,11 @@ def _ends(first: int | None, folder: Folder, said: Mapping[str, Any], count: int
 
 
 def _added(
-    config: TokenizerConfig, tokenizer: TokenizerJson | None, words: Vocabulary
+    words: Vocabulary, config: TokenizerConfig, tokenizer: TokenizerJson | None
 ) -> Iterator[tuple[str, Writable]]:
-    """Whether the first and the last token are put around every text."""
+    """Whether the first and the last token are put around every text. Around words llama.cpp puts them always."""
+    if words.model == "bert":
+        return
     before, behind = _around(tokenizer)
     pieces = words.model == "llama" and (tokenizer is None or tokenizer.post_processor is None)
     bos = bool(before) or pieces if config.add_bos_token is None else config.add_bos_token

@@ -100,6 +100,7 @@ def test_every_class_belongs_to_one_family() -> None:
         ),
         ("gemma3", {"layer_types": ...}, {"attention.sliding_window_pattern": None}),
         ("gemma3", {"rope_parameters": None, "rope_local_base_freq": 5e3}, {"rope.freq_base_swa": 5e3}),
+        ("gemma3", {"rope_parameters": {"rope_theta": 1e6}}, {"rope.freq_base": 1e6, "rope.freq_base_swa": 10000.0}),
         ("phi3", {}, {"rope.dimension_count": 8, "rope.scaling.original_context_length": 16}),
         ("granite", {}, {"attention.scale": 0.4, "embedding_scale": 3.0, "residual_scale": 0.5, "logit_scale": 2.0}),
         ("bert", {}, {"pooling_type": 1, "attention.causal": False, "attention.layer_norm_epsilon": 1e-12}),

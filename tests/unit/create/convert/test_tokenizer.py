@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from a3s_power.core.errors import BadFile
 from a3s_power.create.convert.tokenizer import key_values, vocabulary
+from a3s_power.create.convert.tokenizer_json import tokenizer_json
 from a3s_power.create.convert.vocabulary import Kind, Vocabulary
 from tests.conversions import TOKENIZERS
 from tests.folders import folder_of
@@ -28,13 +29,14 @@ def _json(kind: str) -> dict[str, Any]:
 
 def _vocabulary(scratch: Path, files: Files, rows: int = 410) -> tuple[Vocabulary, list[str]]:
     with folder_of(scratch, files) as folder:
-        return vocabulary(folder, rows), folder.notes
+        return vocabulary(folder, tokenizer_json(folder), rows), folder.notes
 
 
 def _values(scratch: Path, files: Files, config: Mapping[str, Any] | None = None, rows: int = 350) -> dict[str, Any]:
     """The key-values, without their common beginning and without the vocabulary itself."""
     with folder_of(scratch, files) as folder:
-        values = key_values(vocabulary(folder, rows), folder, config or {})
+        tokenizer = tokenizer_json(folder)
+        values = key_values(vocabulary(folder, tokenizer, rows), folder, tokenizer, config or {})
     long = ("tokens", "token_type", "scores", "merges")
     shown = {key.removeprefix("tokenizer.ggml."): value for key, value in values.items()}
     return {key: value for key, value in shown.items() if key not in long}
@@ -138,6 +140,11 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path, files: Files, message: 
         _vocabulary(tmp_path, files)
 
 
+def test_more_tokens_than_any_vocabulary_has_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="the embedding has 4194305 rows"):
+        _vocabulary(tmp_path, {"tokenizer.json": _json("bytes")}, (1 << 22) + 1)
+
+
 def test_two_tokens_of_one_text_are_refused(tmp_path: Path) -> None:
     tokenizer = _json("bytes")
     tokenizer["added_tokens"].append({"id": 345, "content": "<tool>"})
@@ -202,7 +209,7 @@ def test_tokens_without_a_row_are_left_out_and_told_of(tmp_path: Path) -> None:
 def test_no_bytes_are_more_than_a_bad_model(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     files: Files = {"tokenizer.model": b"\n" + content}
     with folder_of(tmp_path_factory.mktemp("any"), files) as folder, suppress(BadFile):
-        assert len(vocabulary(folder, 3).entries) == 3
+        assert len(vocabulary(folder, None, 3).entries) == 3
 
 
 @given(st.integers(0, len(PIECES) - 1), st.integers(0, 255))
@@ -211,7 +218,7 @@ def test_no_changed_byte_is_more_than_a_bad_model(
 ) -> None:
     changed = PIECES[:place] + bytes([byte]) + PIECES[place + 1 :]
     with folder_of(tmp_path_factory.mktemp("any"), {"tokenizer.model": changed}) as folder, suppress(BadFile):
-        assert len(vocabulary(folder, 400).entries) == 400
+        assert len(vocabulary(folder, None, 400).entries) == 400
 
 
 # What is said of special tokens, and the chat template.
@@ -294,7 +301,8 @@ def test_the_chat_template(tmp_path: Path, files: Files, template: str | None) -
 )
 def test_what_is_left_out_is_told(tmp_path: Path, files: Files, config: dict[str, Any], note: str) -> None:
     with folder_of(tmp_path, PLAIN | files) as folder:
-        key_values(vocabulary(folder, 350), folder, config)
+        tokenizer = tokenizer_json(folder)
+        key_values(vocabulary(folder, tokenizer, 350), folder, tokenizer, config)
         assert folder.notes == [note]
 
 
