@@ -125,3 +125,7 @@ class Shell:
         self._capsys.readouterr()
         status = run(args)
         return Ran(status, *self._capsys.readouterr())
+
+    def said(self) -> str:
+        """What was printed since the last command, where that did not end by itself."""
+        return self._capsys.readouterr().out

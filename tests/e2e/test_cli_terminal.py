@@ -98,14 +98,6 @@ def test_lines_break_between_words(tmp_path: Path) -> None:
     )
 
 
-def test_a_question_without_a_prompt_is_told_to_have_one(tmp_path: Path) -> None:
-    with scripted({}) as server:
-        status, written = _on_terminal(tmp_path, server, "run", "m", columns=400)
-    assert status == 1
-    assert written.startswith("Error: no prompt: say what the model should answer")
-    assert server.asked == []
-
-
 def test_creating_shows_its_lines_and_leaves_them(tmp_path: Path) -> None:
     (tmp_path / "Modelfile").write_text("FROM m")
     answer = Answer(lines=({"status": "creating \x1b]0;t\x07"}, {"status": "success"}))

@@ -191,6 +191,7 @@ async def test_a_stop_is_no_death(tmp_path: Path) -> None:
 
 
 async def test_a_child_that_is_stopped_is_gone_with_its_folder(tmp_path: Path) -> None:
+    """PATH-16, PATH-17."""
     async with loaded("echo", tmp_path) as runner:
         (folder,) = tmp_path.iterdir()
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -223,14 +224,15 @@ async def test_a_hundred_kills_in_a_row_leave_nothing(
     threads = threading.active_count()
     await live_and_die()
     await until(lambda: threading.active_count() <= threads)
-    before = (_descriptors(), len(asyncio.all_tasks()))
+    # A server that other tests share may have children in this process, too.
+    before, others = (_descriptors(), len(asyncio.all_tasks())), _children()
     # The hundred are for the loop that servers run on.
     for _ in range(100 if anyio_backend[1]["use_uvloop"] else 10):
         await live_and_die()
     await until(lambda: threading.active_count() <= threads)
     assert (_descriptors(), len(asyncio.all_tasks())) == before
     assert list(tmp_path.iterdir()) == []
-    assert _children() == set()
+    assert _children() <= others
 
 
 def _descriptors() -> int:

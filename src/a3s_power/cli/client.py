@@ -103,7 +103,7 @@ class Client:
         except ValueError as error:
             raise Refused(f"the server gave an answer that is not JSON: {error}", response.status) from error
 
-    def stream(self, path: str, body: object) -> Iterator[dict[str, Any]]:
+    def stream(self, path: str, body: object) -> Generator[dict[str, Any], None, None]:
         """The lines of an answer as they come. Raises Refused, with the status in its text if nothing came before."""
         with self._asked("POST", path, body, "application/x-ndjson", None) as response:
             if response.status >= http.HTTPStatus.BAD_REQUEST:

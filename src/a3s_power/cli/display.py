@@ -1,5 +1,6 @@
 """Tables, and the pieces of an answer, in the form that people and scripts know from Ollama."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -83,6 +84,12 @@ def _cheapest(widths: Sequence[int], costs: Sequence[int], start: int, limit: in
         choices.append((0 if end == len(widths) else (limit - taken) ** 2 + costs[end], end))
     last = choices[-1]
     return last if last[1] == len(widths) else min(choices)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON for another program; on a terminal nothing in it can drive that."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    print(harmless(text) if is_terminal(sys.stdout) else text)
 
 
 def statistics(answer: dict[str, Any]) -> str:

@@ -1,20 +1,43 @@
 """`a3s-power list`: the models on the server's disk."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from a3s_power.cli.client import connect
-from a3s_power.cli.display import table
-from a3s_power.cli.options import command
+from a3s_power.cli.display import print_json, table
+from a3s_power.cli.options import BOOLEAN, Flag, command, json_flag
+from a3s_power.core.errors import BadRequest
 from a3s_power.core.sizes import human_bytes, human_time
 
+_ORDERS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
+    "name": lambda model: model["name"].lower(),
+    "size": lambda model: -model["size"],
+    "modified": lambda model: -datetime.fromisoformat(model["modified_at"]).timestamp(),
+}
 
-@command("list")
-def list(words: tuple[str, ...]) -> None:  # noqa: A001 -- the command's name
+
+@command(
+    "list",
+    Flag("--all", "Unfinished downloads in this machine's models folder, too", BOOLEAN),
+    Flag("--sort", "Order: name, size or modified, the newest first unless said"),
+    json_flag(),
+)
+def list(words: tuple[str, ...], *, all: bool, sort: str | None, json: bool) -> None:  # noqa: A001, A002 -- as people know them
     """Print the models, those whose name begins with the first word when there is one."""
+    if sort is not None and sort not in _ORDERS:
+        raise BadRequest(f'invalid value for --sort: "{sort}" (must be {", ".join(_ORDERS)})')
     models = connect().ask("GET", "/api/tags")["models"]
     wanted = words[0].lower() if words else ""
-    rows = [row(model) for model in models if model["name"].lower().startswith(wanted)]
+    chosen = [model for model in models if model["name"].lower().startswith(wanted)]
+    if sort:
+        chosen.sort(key=_ORDERS[sort])
+    unfinished = _unfinished() if all else []
+    if json:
+        print_json({"models": chosen} | ({"unfinished": unfinished} if all else {}))
+        return
+    rows = [row(model) for model in chosen]
+    rows += [("(unfinished)", part["digest"], human_bytes(part["size"]), "") for part in unfinished]
     print(table(rows, ("NAME", "ID", "SIZE", "MODIFIED")), end="")
 
 
@@ -28,3 +51,9 @@ def moment(text: str) -> datetime | None:
     """A time of the wire; `None` for none, which Go writes as the year 1."""
     then = datetime.fromisoformat(text)
     return then if then.year > 1 else None
+
+
+def _unfinished() -> Sequence[dict[str, Any]]:
+    from a3s_power.cli.folder import models_folder, unfinished  # noqa: PLC0415 -- few lists look at the disk
+
+    return unfinished(models_folder())

@@ -14,6 +14,8 @@ from a3s_power.cli.terminal import harmless
 from a3s_power.core.errors import BadRequest, PowerError
 
 PROGRAM: Final = "a3s-power"
+COMPLETE: Final = "_A3S_POWER_COMPLETE"
+"""The variable by which a shell asks for completions; click knows it by the program's name."""
 SHORT: Final = "Large language model runner"
 _NEAR: Final = 2
 """Edits between a word and the command it may have meant."""
@@ -22,7 +24,7 @@ _NEAR: Final = 2
 class Entry(NamedTuple):
     """A command. Its module has its name and a function of its name; `words` is how a help page shows what it takes.
 
-    `module` is what both are called where the name is a word of Python's.
+    `module` is the module's name where that is another; where the name is a word of Python's, the function's, too.
     """
 
     name: str
@@ -40,15 +42,32 @@ COMMANDS: Final = (
     Entry("stop", "MODEL", "Stop a running model"),
     Entry("pull", "MODEL [MODEL...]", "Pull a model from a registry"),
     Entry("push", "MODEL", "Push a model to a registry"),
+    Entry("signin", "", "Say what stands in for an account", module="account"),
+    Entry("signout", "", "Say what becomes of this machine's key", module="account"),
     Entry("list", "", "List models", alias="ls"),
     Entry("ps", "", "List running models"),
     Entry("cp", "SOURCE DESTINATION", "Copy a model"),
     Entry("rm", "MODEL [MODEL...]", "Remove a model", alias="delete"),
     Entry("export", "MODEL FILE", "Write a model to a file, for another machine"),
     Entry("import", "FILE", "Take in a model from such a file", module="import_"),
+    Entry("load", "MODEL", "Load a model into memory"),
+    Entry("df", "", "Show what takes room in the models folder"),
+    Entry("prune", "", "Remove what no model needs"),
+    Entry("config", "[show|check|path]", "Show the settings in force"),
+    Entry("completion", "bash|zsh|fish", "Print a shell's completion script"),
+    Entry("tokenize", "MODEL [TEXT]", "Show the tokens of a text"),
+    Entry("render", "MODEL [PROMPT]", "Show the prompt that a chat becomes"),
+    Entry("service", "install|uninstall|status", "Have the system run the server"),
+    Entry("logs", "", "Show what the server has written"),
+    Entry("update", "", "Say how to get a newer version"),
+    Entry("whoami", "", "Show the key that registries know this machine by", module="account"),
+    Entry("doctor", "", "Check what the server needs on this machine"),
     Entry("help", "[COMMAND]", "Help about any command"),
 )
+_HIDDEN: Final = {"login": "signin", "logout": "signout"}
+"""Names that no page shows."""
 _BY_NAME: Final = {name: entry for entry in COMMANDS for name in (entry.name, entry.alias) if name}
+_BY_NAME.update({name: _BY_NAME[meant] for name, meant in _HIDDEN.items()})
 
 FLAGS: Final = (
     Flag("-v --version", "Say which version runs", BOOLEAN),
@@ -69,8 +88,8 @@ class Root(click.Group):
         if cmd_name not in _BY_NAME:
             return None
         entry = _BY_NAME[cmd_name]
-        name = entry.module or entry.name
-        found = getattr(importlib.import_module(f"a3s_power.cli.{name}"), name)
+        module = importlib.import_module(f"a3s_power.cli.{entry.module or entry.name}")
+        found = getattr(module, entry.name, None) or getattr(module, entry.module)
         assert isinstance(found, click.Command)  # noqa: S101 -- a mistake in the table
         return found
 

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from a3s_power.core.errors import BadRequest
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _TRUTHS: Final = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.fromkeys(
     ("0", "f", "F", "false", "FALSE", "False"), False
@@ -154,13 +157,18 @@ def _following(rest: Iterator[str], complaint: str) -> str:
     return value
 
 
+def json_flag() -> Flag:
+    """The flag of every command that lists something."""
+    return Flag("--json", "Print JSON, for other programs", BOOLEAN)
+
+
 class Command(click.Command):
     """A command of the table in `cli.main`: it takes from `least` to `most` words, and flags, in any order."""
 
     def __init__(
         self, name: str, callback: Callable[..., object], flags: Sequence[Flag], least: int, most: int | None
     ) -> None:
-        words = click.Argument(["words"], nargs=-1)
+        words = click.Argument(["words"], nargs=-1, shell_complete=_completions)
         settings = {"help_option_names": list(HELP)}
         super().__init__(name, callback=callback, params=[*flags, words], context_settings=settings)
         self._least = least
@@ -174,8 +182,11 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the command line. Raises BadRequest in the words of Go's flag packages."""
+        if ctx.resilient_parsing:
+            # A shell asks what may come next: whatever is wrong so far is said when the line is run.
+            return super().parse_args(ctx, [arg for arg in args if not arg.startswith("-")])
         said, words = canonical(args, self.flags)
-        if HELP[0] not in said and not ctx.resilient_parsing:
+        if HELP[0] not in said:
             self._check(len(words))
         return super().parse_args(ctx, [*said, "--", *words])
 
@@ -190,6 +201,12 @@ class Command(click.Command):
         from a3s_power.cli.help import command_page  # noqa: PLC0415 -- printed only when asked for
 
         return command_page(self, ctx.command_path)
+
+
+def _completions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list["CompletionItem"]:  # noqa: ARG001
+    from a3s_power.cli.complete import words  # noqa: PLC0415 -- only when a shell asks
+
+    return words(ctx.command.name or "", incomplete)
 
 
 def command(

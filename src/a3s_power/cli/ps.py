@@ -1,21 +1,44 @@
 """`a3s-power ps`: the models in the server's memory."""
 
+import sys
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from a3s_power.cli.client import connect
-from a3s_power.cli.display import table
+from a3s_power.cli.client import Client, connect
+from a3s_power.cli.display import print_json, table
 from a3s_power.cli.list import moment
-from a3s_power.cli.options import command
+from a3s_power.cli.options import BOOLEAN, Flag, command, json_flag
+from a3s_power.cli.terminal import is_terminal
 from a3s_power.core.sizes import human_bytes, human_time
 
+_PERIOD_SECONDS: Final = 1.0
+_HOME: Final = "\x1b[H\x1b[2J"
+"""To the upper left corner, and everything away."""
 
-@command("ps")
-def ps(words: tuple[str, ...]) -> None:
+
+@command("ps", json_flag(), Flag("-w --watch", "Again every second, until interrupted", BOOLEAN))
+def ps(words: tuple[str, ...], *, json: bool, watch: bool) -> None:
     """Print the loaded models, those whose name begins with the first word when there is one."""
-    models = connect().ask("GET", "/api/ps")["models"]
-    rows = [row(model) for model in models if not words or model["name"].startswith(words[0])]
-    print(table(rows, ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")), end="")
+    client, prefix = connect(), words[0] if words else ""
+    if not watch:
+        models = _loaded(client, prefix)
+        print_json({"models": models}) if json else print(_page(models), end="")
+        return
+    with suppress(KeyboardInterrupt):
+        while True:
+            page = _page(_loaded(client, prefix))
+            print(f"{_HOME}{page}" if is_terminal(sys.stdout) else page, end="", flush=True)
+            time.sleep(_PERIOD_SECONDS)
+
+
+def _loaded(client: Client, prefix: str) -> list[dict[str, Any]]:
+    return [model for model in client.ask("GET", "/api/ps")["models"] if model["name"].startswith(prefix)]
+
+
+def _page(models: list[dict[str, Any]]) -> str:
+    return table(map(row, models), ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"))
 
 
 def row(model: dict[str, Any]) -> tuple[str, str, str, str, str, str]:

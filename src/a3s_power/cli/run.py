@@ -1,4 +1,4 @@
-"""`a3s-power run`: one prompt, one answer."""
+"""`a3s-power run`: one prompt and one answer, or a chat on a terminal."""
 
 import contextlib
 import json
@@ -10,15 +10,36 @@ from typing import Any, Final
 from a3s_power.cli.borrowed import server_for
 from a3s_power.cli.client import Client, Refused, connect
 from a3s_power.cli.display import Answer, statistics
-from a3s_power.cli.options import BOOLEAN, NUMBER, WHOLE, Flag, command
+from a3s_power.cli.media import extract
+from a3s_power.cli.options import BOOLEAN, NUMBER, TEXT, WHOLE, Flag, command
 from a3s_power.cli.progress import Progress
 from a3s_power.cli.pull import fetch
+from a3s_power.cli.session import Session, Shown
 from a3s_power.cli.terminal import harmless, is_terminal
 from a3s_power.core.durations import format_duration, parse_duration
 from a3s_power.core.errors import BadRequest, PowerError
+from a3s_power.core.options import KINDS
 
-_OPTIONS: Final = ("temperature", "top_p", "top_k", "num_predict", "num_ctx", "repeat_penalty", "seed")
+_TYPES: Final = {"integer": WHOLE, "float32": NUMBER, "boolean": BOOLEAN, "array": TEXT}
+_TOLD: Final = {
+    "num_ctx": "Tokens of context",
+    "num_predict": "Most tokens of the answer, -1 for no limit",
+    "repeat_penalty": "How much repeating is made unlikely, 1 for not at all",
+    "seed": "Seed of chance: the same seed, the same answer",
+    "stop": "A text that ends the answer, or a JSON list of them",
+    "temperature": "How much is left to chance, 0 for nothing",
+    "top_k": "Choose among this many likeliest tokens",
+    "top_p": "Choose among the likeliest tokens that make up this probability",
+}
+_OPTIONS: Final = tuple(
+    Flag(f"--{name.replace('_', '-')}", _TOLD.get(name, f"Option {name}"), _TYPES[kind], unsaid=True)
+    for name, kind in KINDS.items()
+    if kind in _TYPES
+)
+"""A flag for each option."""
 _LEVELS: Final = ("high", "medium", "low", "max")
+
+_NO_TEXT: Final = 'embedding models require input text. Usage: a3s-power run MODEL "your text here"'
 
 Said = Mapping[str, Any]
 """The flags of a command line, by name."""
@@ -32,69 +53,81 @@ Said = Mapping[str, Any]
     Flag("--insecure", "Let the registry of an absent model be spoken to without encryption", BOOLEAN),
     Flag("--keepalive --keep-alive", "How long the model stays in memory afterwards, such as 5m"),
     Flag("--nowordwrap", "Leave lines as long as they are", BOOLEAN),
-    Flag("--num-ctx", "Tokens of context", WHOLE),
-    Flag("--num-predict", "Most tokens of the answer, -1 for no limit", WHOLE),
     Flag("--prompt", "The prompt, before that of the words"),
-    Flag("--repeat-penalty", "How much repeating is made unlikely, 1 for not at all", NUMBER),
-    Flag("--seed", "Seed of chance: the same seed, the same answer", WHOLE),
     Flag("--system", "System message in place of the model's own"),
-    Flag("--temperature", "How much is left to chance, 0 for nothing", NUMBER),
     Flag("--template", "Prompt template in place of the model's own"),
     Flag("--think", "Whether or how much to think: true, false, low, medium, high or max", bare="true"),
-    Flag("--top-k", "Choose among this many likeliest tokens", WHOLE),
-    Flag("--top-p", "Choose among the likeliest tokens that make up this probability", NUMBER),
     Flag("--truncate", "Cut a text that is too long, where the model embeds", BOOLEAN, unsaid=True),
     Flag("--verbose", "Say what the answer took", BOOLEAN),
+    *_OPTIONS,
     least=1,
 )
 def run(words: tuple[str, ...], **said: Any) -> None:  # noqa: ANN401 -- the flags above, each of its own type
-    """Print the model's answer to the prompt: standard input, the flag and the words, in this order."""
+    """Print the model's answer to the prompt: standard input, the flag and the words, in this order; or chat."""
     model, *rest = words
     request = {"model": model, **_common(said)}
     prompt = _prompt([said["prompt"], *rest])
+    if prompt is None:
+        _chat(model, request, said)
+        return
     # Whoever interrupts an answer has seen enough of it: that is no failure.
     with contextlib.suppress(KeyboardInterrupt), server_for(connect()) as client:
-        capabilities = _capabilities(client, model, insecure=said["insecure"])
+        shown = _shown(client, model, insecure=said["insecure"])
+        capabilities = shown.get("capabilities") or ()
         if "embedding" in capabilities:
             _embed(client, request, said, prompt)
         else:
-            _generate(client, request | _generation(said, capabilities), said, prompt)
+            more = _generation(said, capabilities)
+            if Shown(tuple(capabilities), shown).sees:
+                prompt, images = extract(prompt)
+                more |= {"images": images} if images else {}
+            _generate(client, request | more, said, prompt)
 
 
-def _capabilities(client: Client, model: str, *, insecure: bool) -> Sequence[str]:
-    """What the model can do; one that is not there is pulled first. Raises Refused and Unreachable."""
+def _shown(client: Client, model: str, *, insecure: bool) -> Mapping[str, Any]:
+    """What the model is; one that is not there is pulled first. Raises Refused and Unreachable."""
     try:
-        shown = client.ask("POST", "/api/show", {"model": model})
+        shown: dict[str, Any] = client.ask("POST", "/api/show", {"model": model})
     except Refused as error:
         if error.code != HTTPStatus.NOT_FOUND:
             raise
         fetch(client, model, insecure=insecure)
         shown = client.ask("POST", "/api/show", {"model": model})
-    return shown.get("capabilities") or ()
+    return shown
 
 
-def _prompt(parts: Sequence[str | None]) -> str:
-    """The parts joined by blanks, before them what standard input holds when nobody types there."""
+def _prompt(parts: Sequence[str | None]) -> str | None:
+    """The parts joined by blanks, before them what standard input holds when nobody types there.
+
+    `None` when there is none and a person at a terminal could say some.
+    """
     said = [part for part in parts if part is not None]
     if not is_terminal(sys.stdin):
         piped = sys.stdin.buffer.read().decode("utf-8", "replace")
         said = [piped, *said] if piped else said
     elif not said and is_terminal(sys.stdout):
-        raise BadRequest(
-            'no prompt: say what the model should answer, as in a3s-power run MODEL "Why is the sky blue?"'
-        )
+        return None
     return " ".join(said)
 
 
 def _common(said: Said) -> dict[str, Any]:
     """What every request carries. Raises BadRequest and InvalidDuration for flags that cannot be."""
     request: dict[str, Any] = {}
-    if options := {name: said[name] for name in _OPTIONS if said[name] is not None}:
+    if options := {name: _option(name, said[name]) for name in KINDS if said.get(name) is not None}:
         request["options"] = options
     if said["keepalive"]:
         nanoseconds = parse_duration(said["keepalive"])
         request["keep_alive"] = -1 if nanoseconds < 0 else format_duration(nanoseconds)
     return request
+
+
+def _option(name: str, value: Any) -> object:  # noqa: ANN401 -- of the type its flag has
+    if KINDS[name] != "array" or not value.startswith("["):
+        return [value] if KINDS[name] == "array" else value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise BadRequest(f"invalid value for --{name.replace('_', '-')}: no JSON list: {error}") from None
 
 
 def _generation(said: Said, capabilities: Sequence[str]) -> dict[str, Any]:
@@ -126,6 +159,19 @@ def _think(text: str) -> bool | str:
     return text
 
 
+def _chat(model: str, request: Mapping[str, Any], said: Said) -> None:
+    from a3s_power.cli.repl import chat  # noqa: PLC0415 -- takes longer to import than all the rest
+
+    wrap, verbose, hide = not said["nowordwrap"], said["verbose"], said["hidethinking"]
+    with server_for(connect()) as client:
+        shown = _shown(client, model, insecure=said["insecure"])
+        if "embedding" in (shown.get("capabilities") or ()):
+            raise BadRequest(_NO_TEXT)
+        session = Session(model, {**request, **_generation(said, ())}, wrap=wrap, verbose=verbose, hide=hide)
+        session.think_said = said["think"] is not None
+        chat(client, session, shown)
+
+
 def _generate(client: Client, request: Mapping[str, Any], said: Said, prompt: str) -> None:
     answer = Answer(wrap=not said["nowordwrap"], thinking=not said["hidethinking"])
     last: dict[str, Any] = {}
@@ -142,14 +188,14 @@ def _generate(client: Client, request: Mapping[str, Any], said: Said, prompt: st
             last = line
     answer.end()
     if prompt:
-        print("\n")
+        print("\n", flush=True)
     if said["verbose"] and last.get("done"):
         print(statistics(last), end="", file=sys.stderr)
 
 
 def _embed(client: Client, request: Mapping[str, Any], said: Said, prompt: str) -> None:
     if not prompt:
-        raise BadRequest('embedding models require input text. Usage: a3s-power run MODEL "your text here"')
+        raise BadRequest(_NO_TEXT)
     more = {name: said[name] for name in ("truncate", "dimensions") if said[name] is not None}
     with Progress(keep=False) as waiting:
         waiting.spin()

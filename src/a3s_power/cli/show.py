@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from a3s_power.cli.client import connect
-from a3s_power.cli.display import WRAP_AT, table
-from a3s_power.cli.options import BOOLEAN, Flag, command
+from a3s_power.cli.display import WRAP_AT, print_json, table
+from a3s_power.cli.options import BOOLEAN, Flag, command, json_flag
 from a3s_power.cli.terminal import harmless, is_terminal, width
 from a3s_power.core.errors import BadRequest
 from a3s_power.core.sizes import go_number, human_count
@@ -21,6 +21,7 @@ Row = tuple[str, ...]
 
 @command(
     "show",
+    json_flag(),
     Flag("--license", "Only the license", BOOLEAN),
     Flag("--modelfile", "Only the Modelfile", BOOLEAN),
     Flag("--parameters", "Only the parameters", BOOLEAN),
@@ -30,13 +31,16 @@ Row = tuple[str, ...]
     least=1,
     most=1,
 )
-def show(words: tuple[str, ...], *, verbose: bool, **parts: bool) -> None:
+def show(words: tuple[str, ...], *, verbose: bool, json: bool, **parts: bool) -> None:
     """Print a model's page, or one part of what it is made of."""
     wanted = [part for part in _PARTS if parts[part]]
     if len(wanted) > 1:
         listed = ", ".join(f"'--{part}'" for part in ("license", "modelfile", "parameters", "system"))
         raise BadRequest(f"only one of {listed}, or '--template' can be specified")
     answer = connect().ask("POST", "/api/show", {"model": words[0], "verbose": verbose})
+    if json:
+        print_json({part: answer.get(part) or "" for part in wanted} if wanted else answer)
+        return
     if not wanted:
         print(page(answer, verbose=verbose), end="")
         return

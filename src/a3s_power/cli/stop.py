@@ -3,18 +3,22 @@
 from http import HTTPStatus
 
 from a3s_power.cli.client import Client, Refused, connect
-from a3s_power.cli.options import command
-from a3s_power.core.errors import ModelNotFound, PowerError
+from a3s_power.cli.options import BOOLEAN, Flag, command
+from a3s_power.core.errors import BadRequest, ModelNotFound, PowerError
 
 
-@command("stop", least=1, most=1)
-def stop(words: tuple[str, ...]) -> None:
+@command("stop", Flag("--all", "Every model that is loaded", BOOLEAN), least=0, most=1)
+def stop(words: tuple[str, ...], *, all: bool) -> None:  # noqa: A002 -- the flag's name
     """Stop a running model."""
-    (model,) = words
-    try:
-        unload(connect(), model)
-    except ModelNotFound:
-        raise PowerError(f'couldn\'t find model "{model}" to stop') from None
+    if all == bool(words):
+        raise BadRequest("accepts a model or --all" if all else "accepts 1 arg(s), received 0")
+    client = connect()
+    loaded = client.ask("GET", "/api/ps")["models"] if all else ()
+    for model in words or [each["name"] for each in loaded]:
+        try:
+            unload(client, model)
+        except ModelNotFound:
+            raise PowerError(f'couldn\'t find model "{model}" to stop') from None
 
 
 def unload(client: Client, model: str) -> None:

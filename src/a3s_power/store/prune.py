@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import InvalidDigest
@@ -18,7 +18,12 @@ log = get_logger(__name__)
 YOUNG_SECONDS: Final = 3600.0
 """What was touched so lately may belong to a pull or create that is still going on, here or in another process."""
 
+PARTIAL: Final = "-partial"
+"""In the names of a download's files, behind the blob's."""
+
 _OLD_PREFIX: Final = "sha256:"
+_BLOCK_BYTES: Final = 512
+"""What `st_blocks` counts in, on every system that has it."""
 
 
 def drop(blobs: Blobs, manifests: Manifests, candidates: Iterable[Digest]) -> None:
@@ -32,37 +37,68 @@ def drop(blobs: Blobs, manifests: Manifests, candidates: Iterable[Digest]) -> No
             blobs.remove(digest)
 
 
+class Unused(NamedTuple):
+    """A file that nothing needs: its path, the bytes it takes on the disk, and whether it is of a download."""
+
+    path: Path
+    size: int
+    partial: bool
+
+
 def sweep(layout: Layout, manifests: Manifests, now: float) -> int:
     """Remove what is older than an hour at `now` (seconds since 1970) and is no blob of any manifest; how many files.
 
     With a manifest that cannot be read nothing is removed: nobody knows what it stands for. Raises StoreFailed.
     """
+    found = unused(layout, manifests, now)
+    remove(found)
+    manifests.remove_empty_folders()
+    return len(found)
+
+
+def unused(layout: Layout, manifests: Manifests, now: float, age: float = YOUNG_SECONDS) -> list[Unused]:
+    """What is older than `age` seconds and is no blob of any manifest; nothing when a manifest cannot be read.
+
+    Raises StoreFailed.
+    """
     scan = manifests.scan()
     if scan.corrupt or not scan.whole:
         log.warning("corrupt manifests detected, skipping prune operation.  Re-pull or delete to clear")
-        return 0
+        return []
     with refusals():
-        unused = [path for path in _old_files(layout.blobs, now) if _digest(path.name) not in scan.mentioned]
-        unused += _old_files(layout.manifests, now)
-        for path in unused:
-            path.unlink(missing_ok=True)
-    manifests.remove_empty_folders()
-    return len(unused)
+        references = _old_files(layout.references, now, age)
+        young = {path.name for path in layout.references.glob("*")} - {path.name for path in references}
+        blobs = [path for path in (*_old_files(layout.blobs, now, age), *references) if path.name not in young]
+        blobs = [path for path in blobs if _digest(path.name) not in scan.mentioned]
+        return [_unused(path) for path in (*blobs, *_old_files(layout.manifests, now, age))]
 
 
-def _old_files(folder: Path, now: float) -> list[Path]:
-    """Files of the folder itself that are not young; parts of one download are as young as the youngest of them."""
+def remove(files: Iterable[Unused]) -> None:
+    """Remove them; one that is gone already is no error. Raises StoreFailed."""
+    with refusals():
+        for file in files:
+            file.path.unlink(missing_ok=True)
+
+
+def _unused(path: Path) -> Unused:
+    status = path.lstat()
+    taken = min(status.st_size, getattr(status, "st_blocks", status.st_size) * _BLOCK_BYTES)
+    return Unused(path, taken, PARTIAL in path.name)
+
+
+def _old_files(folder: Path, now: float, age: float) -> list[Path]:
+    """Files of the folder itself that are that old; parts of one download are as young as the youngest of them."""
     touched: dict[str, float] = {}
     files: list[tuple[Path, str]] = []
     if folder.is_dir():
         with os.scandir(folder) as entries:
             for entry in entries:
                 if not entry.is_dir(follow_symlinks=False):
-                    family = entry.name.partition("-partial")[0]
+                    family = entry.name.partition(PARTIAL)[0]
                     changed = entry.stat(follow_symlinks=False).st_mtime
                     touched[family] = max(touched.get(family, changed), changed)
                     files.append((Path(entry.path), family))
-    return [path for path, family in files if now - touched[family] > YOUNG_SECONDS]
+    return [path for path, family in files if now - touched[family] > age]
 
 
 def _digest(file_name: str) -> Digest | None:

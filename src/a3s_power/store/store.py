@@ -117,6 +117,23 @@ class Store:
                 raise InUse(f'blob "{digest}" is in use')
             self.blobs.remove(digest)
 
+    def unused(self, now: float, age: float, *, partials: bool) -> list[prune.Unused]:
+        """Files older than `age` seconds at `now` that no model needs; of unfinished downloads only with `partials`.
+
+        None when a manifest cannot be read: nobody knows what it stands for. Raises StoreFailed.
+        """
+        with refusals(), self._lock.held():
+            return [
+                file for file in prune.unused(self._layout, self.manifests, now, age) if partials or not file.partial
+            ]
+
+    def remove_unused(self, now: float, age: float, *, partials: bool) -> list[prune.Unused]:
+        """Remove what `unused` finds; what that was. Raises StoreFailed."""
+        with refusals(), self._lock.held():
+            found = self.unused(now, age, partials=partials)
+            prune.remove(found)
+        return found
+
     def _blobs_of(self, name: ModelName) -> frozenset[Digest]:
         """The blobs of the model that has the name now; of none, or of one that cannot be read, no blobs."""
         try:

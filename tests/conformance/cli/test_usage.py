@@ -2,6 +2,7 @@
 
 import pytest
 
+from a3s_power.cli.main import COMMANDS
 from tests.scripted import Ran, Shell
 
 _FAR_TOO_MUCH = (
@@ -31,8 +32,8 @@ _FAR_TOO_MUCH = (
         ("serve x", "accepts 0 arg(s), received 1"),
         ("start x", "accepts 0 arg(s), received 1"),
         ("foo", 'unknown command "foo" for "a3s-power"'),
-        ("rn", 'unknown command "rn" for "a3s-power"\n\nDid you mean this?\n\trun\n\tps\n\tcp\n\trm\n'),
-        ("serv", 'unknown command "serv" for "a3s-power"\n\nDid you mean this?\n\tserve\n'),
+        ("rn", 'unknown command "rn" for "a3s-power"\n\nDid you mean this?\n\trun\n\tps\n\tcp\n\trm\n\tdf\n'),
+        ("serv", 'unknown command "serv" for "a3s-power"\n\nDid you mean this?\n\tserve\n\tservice\n'),
         ("CREA", 'unknown command "CREA" for "a3s-power"\n\nDid you mean this?\n\tcreate\n'),
         ("list --bogus", "unknown flag: --bogus"),
         ("list -x", "unknown shorthand flag: 'x' in -x"),
@@ -85,7 +86,10 @@ def test_the_page_of_a_command_has_its_blocks_in_order(shell: Shell) -> None:
         "  list, ls\n"
         "\n"
         "Flags:\n"
-        "  -h, --help   help for list\n"
+        "      --all           Unfinished downloads in this machine's models folder, too\n"
+        "  -h, --help          help for list\n"
+        "      --json          Print JSON, for other programs\n"
+        "      --sort string   Order: name, size or modified, the newest first unless said\n"
         "\n"
         "Environment Variables:\n"
         "      OLLAMA_HOST                   Address of the server: a host, host:port or URL\n"
@@ -95,10 +99,12 @@ def test_the_page_of_a_command_has_its_blocks_in_order(shell: Shell) -> None:
 
 def test_flags_stand_in_columns_sorted_by_name(shell: Shell) -> None:
     lines = shell("create", "--help").out.partition("Flags:\n")[2].partition("\n\n")[0].splitlines()
-    assert [line[:27] for line in lines] == [
-        "  -f, --file string       M",
-        "  -h, --help              h",
-        "  -q, --quantize string   W",
+    assert [line[:33] for line in lines] == [
+        "      --draft-quantize string   T",
+        "  -f, --file string             M",
+        "  -h, --help                    h",
+        "      --link string             U",
+        "  -q, --quantize string         W",
     ]
     assert '      --think string[="true"]   ' in shell("run", "--help").out
 
@@ -109,10 +115,10 @@ def test_the_root_page_lists_the_commands_in_their_order(shell: Shell, line: str
     assert (ran.status, ran.err) == (0, "")
     block = ran.out.partition("Available Commands:\n")[2].partition("\n\n")[0]
     names = [row.split()[0] for row in block.splitlines()]
-    assert names == [
-        *("serve", "create", "show", "run", "stop", "pull", "push", "list", "ps", "cp", "rm"),
-        *("export", "import", "help"),
-    ]
+    known = ["serve", "create", "show", "run", "stop", "pull", "push", "list", "ps", "cp", "rm", "help"]
+    assert [name for name in names if name in known] == known
+    assert names[-1] == "help"
+    assert names == [entry.name for entry in COMMANDS]
     assert ran.out.endswith('\nUse "a3s-power [command] --help" for more information about a command.\n')
 
 

@@ -46,7 +46,7 @@ def test_a_file_the_server_has_is_not_sent(shell: Shell, tmp_path: Path) -> None
     answers = _absent() | {f"HEAD /api/blobs/{_DIGEST}": Answer()}
     with scripted(answers) as server:
         _created(shell, server, "mine")
-    assert [asked.method for asked in server.asked if "/blobs/" in asked.path] == ["HEAD"]
+    assert [asked.method for asked in server.asked if _DIGEST in asked.path] == ["HEAD"]
 
 
 def test_everything_of_a_modelfile_is_in_the_request(shell: Shell, tmp_path: Path) -> None:
@@ -114,13 +114,14 @@ def test_home_folders_are_found(shell: Shell, tmp_path: Path, monkeypatch: pytes
         ("FROM empty", "no Modelfile or safetensors files found"),
         ("FROM ~no.such.user/x", "failed to find user 'no.such.user': "),
         ("FROM linked", "insecure path: ../secret"),
-        ("FROM m\nFROM one.gguf", "FROM names a model, m, and files: they cannot be put together"),
+        ("FROM m\nFROM n", "FROM names two models, m and n: they cannot be put together"),
         ("FROM /dev/zero", "/dev/zero is not a regular file"),
         ("FROM pipe", "{here}/pipe is not a regular file"),
         ("FROM m\nPARAMETER bogus 1", "unknown parameter 'bogus'"),
         ("FROM m\nPARAMETER num_ctx x", "invalid int value [x]"),
         ("FROM m\nREQUIRES new", "requires must be a valid semver (e.g. 0.14.0)"),
-        ("FROM m\nDRAFT d", "DRAFT is not supported by this version"),
+        ("FROM m\nDRAFT d", "stat {here}/d: no such file or directory"),
+        ("FROM one.gguf\nDRAFT ./one.gguf", "DRAFT must not reference the same local path as FROM: {here}/one.gguf"),
         ("SYSTEM x", "no FROM line"),
     ],
 )

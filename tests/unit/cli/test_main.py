@@ -10,7 +10,18 @@ from a3s_power import __version__
 from a3s_power.cli.main import COMMANDS, _edits
 from tests.scripted import Answer, Shell, scripted
 
-_HEAVY = {"anyio", "asyncio", "httptools", "httpx2", "jinja2", "starlette", "uvicorn", "uvloop", "xllamacpp"}
+_HEAVY = {
+    "prompt_toolkit",
+    "anyio",
+    "asyncio",
+    "httptools",
+    "httpx2",
+    "jinja2",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "xllamacpp",
+}
 _LEAN = {"concurrent.futures", "logging", "subprocess", "tarfile", "tomllib"}
 _CALLS = {
     "--version": {"click", "msgspec", "http.client", "json", "logging", "tomllib"},
@@ -25,6 +36,15 @@ _CALLS = {
     "create m": _LEAN,
     "export m f": _LEAN,
     "import f": _LEAN,
+    "load m": {"tomllib", "logging"},
+    "tokenize m a": {"tomllib", "logging"},
+    "render m a": {"tomllib", "logging"},
+    "config": {"http.client", "subprocess"},
+    "df": {"http.client", "subprocess", "tarfile"},
+    "prune --dry-run": {"http.client", "subprocess", "tarfile"},
+    "update": {"http.client", "msgspec", "subprocess", "logging"},
+    "whoami": {"http.client", "subprocess", "logging"},
+    "completion fish": {"http.client", "logging"},
 }
 
 
@@ -41,6 +61,8 @@ def test_a_command_imports_only_what_it_needs(line: str, tmp_path: Path) -> None
     answers |= {"POST /api/show": Answer({}), "POST /api/copy": Answer()}
     answers |= {"POST /api/generate": Answer(lines=({"response": "x", "done": True},))}
     answers |= {f"POST /api/{word}": Answer(lines=({"status": "success"},)) for word in ("pull", "push", "create")}
+    answers |= {"POST /api/tokenize": Answer({"tokens": [1]})}
+    answers |= {"POST /api/chat": Answer({"_debug_info": {"rendered_template": "x"}})}
     answers |= {"GET /api/export?model=m": Answer(b"x"), "POST /api/import": Answer({"model": "m"})}
     (tmp_path / "Modelfile").write_text("FROM m")
     (tmp_path / "f").write_bytes(bytes(257) + b"ustar")
