@@ -19,11 +19,11 @@ from a3s_power import __version__, config, log, paths
 from a3s_power.api.app import build
 from a3s_power.api.connection import Connection
 from a3s_power.api.endpoint import ApiSettings
+from a3s_power.cli.elsewhere import registry_settings
 from a3s_power.cli.options import WHOLE, Flag, command
 from a3s_power.config import Config
 from a3s_power.core.addresses import Address
-from a3s_power.core.errors import BadConfig, PowerError
-from a3s_power.registry.settings import Settings as RegistrySettings
+from a3s_power.core.errors import PowerError
 from a3s_power.scheduler.settings import Settings
 from a3s_power.service.local import LocalSettings, open_local
 
@@ -78,7 +78,7 @@ def listening(address: Address) -> socket.socket:
 
 def _tell(loaded: config.Loaded) -> None:
     """Log the settings that are not the default, each with its origin, and those that were ignored."""
-    hidden = ("api_key", "scheme", "prefix")
+    hidden = {*config.SECRETS, "scheme", "prefix"}
     said = {
         name: f"{_value(loaded.config, name)} ({origin})"
         for name, origin in loaded.origins.items()
@@ -179,13 +179,7 @@ def local_settings(settings: Config) -> LocalSettings:
         environ=paths.environment(),
         noprune=settings.noprune,
         prefer_go=settings.go_template,
-        registry=RegistrySettings(
-            key_file=places.key,
-            environ=paths.environment(),
-            offline=settings.offline,
-            mirrors=mirrors(settings.mirrors),
-            bandwidth=settings.bandwidth,
-        ),
+        registry=registry_settings(settings),
         scheduler=Settings(
             max_loaded=settings.max_loaded_models,
             max_queue=settings.max_queue,
@@ -204,17 +198,6 @@ def local_settings(settings: Config) -> LocalSettings:
     )
 
 
-def mirrors(words: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The base addresses to ask before each host, from `HOST=URL`. Raises BadConfig for a word without both."""
-    found: dict[str, tuple[str, ...]] = {}
-    for word in words:
-        host, _, url = word.partition("=")
-        if not host or not url:
-            raise BadConfig(f"mirrors: {word!r} is not of the form HOST=URL")
-        found[host] = (*found.get(host, ()), url)
-    return found
-
-
 def api_settings(settings: Config, bound: Address) -> ApiSettings:
     """What the HTTP edge goes by."""
     return ApiSettings(
@@ -225,6 +208,10 @@ def api_settings(settings: Config, bound: Address) -> ApiSettings:
         addresses=_own_addresses(bound),
         version=__version__,
         ollama_version=OLLAMA_VERSION,
+        load_cooldown=settings.load_cooldown,
+        configuration={
+            each.name: _value(settings, each.name) for each in config.declared() if each.name not in config.SECRETS
+        },
     )
 
 

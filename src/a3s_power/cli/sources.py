@@ -43,10 +43,10 @@ Files = dict[str, Path]
 
 
 def sources(values: Iterable[str], folder: Path) -> tuple[str, Files]:
-    """The model that FROM lines name, or the files that they mean. A folder or file that is there goes before a name.
+    """The model that FROM lines name, and the files that they mean. A folder or file that is there goes before a name.
 
     Raises:
-        BadModelfile: a path where nothing is, a folder that holds no model, or a name and files together.
+        BadModelfile: a path where nothing is, a folder that holds no model, or two names.
     """
     name, files = "", []
     for value in values:
@@ -57,23 +57,41 @@ def sources(values: Iterable[str], folder: Path) -> tuple[str, Files]:
             files.append(path)
         elif value.startswith(_PATHS):
             raise _missing(path)
+        elif name:
+            raise BadModelfile(f"FROM names two models, {name} and {value}: they cannot be put together")
         else:
             name = value
-    if name and files:
-        raise BadModelfile(f"FROM names a model, {name}, and files: they cannot be put together")
     return name, _named(files)
 
 
 def adapters(values: Iterable[str], folder: Path) -> Files:
     """The files of the last ADAPTER line. Raises BadModelfile."""
+    last = _last(values, folder)
+    return _files(last, _ADAPTERS) if last else {}
+
+
+def draft(values: Iterable[str], folder: Path, beside: Iterable[str]) -> Files:
+    """The files of the last DRAFT line; it must be another path than those `beside` it. Raises BadModelfile."""
+    last = _last(values, folder)
+    if last is None:
+        return {}
+    if any(_path(value, folder).resolve() == last.resolve() for value in beside):
+        raise BadModelfile(f"DRAFT must not reference the same local path as FROM: {last}")
+    return _files(last, _WEIGHTS)
+
+
+def _last(values: Iterable[str], folder: Path) -> Path | None:
+    """The path that counts; all must be there."""
     last = None
     for value in values:
         last = _path(value, folder)
         if not last.exists():
             raise _missing(last)
-    if last is None:
-        return {}
-    return _named(_weights(last, _ADAPTERS) if last.is_dir() else [last])
+    return last
+
+
+def _files(path: Path, groups: Iterable[_Group]) -> Files:
+    return _named(_weights(path, groups) if path.is_dir() else [path])
 
 
 def _missing(path: Path) -> BadModelfile:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
+import msgspec
+
 from a3s_power.core import limits
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import BadAnswer, NotThere, Refused, Unauthorized, Unreachable
@@ -32,6 +34,10 @@ def user_agent() -> str:
     """What Ollama would call itself on this machine."""
     machine = platform.machine().lower()
     return f"ollama/{_OLLAMA} ({_MACHINES.get(machine, machine)} {platform.system().lower()}) Go/go1.26.0"
+
+
+class _Tags(msgspec.Struct, frozen=True):
+    tags: list[str] | None = None
 
 
 class Registry:
@@ -62,6 +68,18 @@ class Registry:
                 return answer.read(limits.MANIFEST_BYTES)
 
         return patiently(asked, self._patience, cancel)
+
+    def tags(self, cancel: Cancel) -> list[str]:
+        """The tags of the repository. Raises NotThere, where there is no list or no repository, and RegistryFailed."""
+
+        def asked() -> bytes:
+            with checked(self.ask("GET", self._base.below("tags", "list"), cancel, redirects="followed")) as answer:
+                return answer.read(limits.MANIFEST_BYTES)
+
+        try:
+            return msgspec.json.decode(patiently(asked, self._patience, cancel), type=_Tags).tags or []
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadAnswer("list of tags cannot be read") from error
 
     def put_manifest(self, tag: str, content: bytes, media_type: str, cancel: Cancel) -> None:
         """Make the tag stand for this manifest. Raises RegistryFailed."""

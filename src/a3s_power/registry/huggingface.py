@@ -29,6 +29,11 @@ _PREFERRED: Final = (
 _QUANTISATION = re.compile(
     r"(?:^|[-._/])(I?Q[0-9][A-Z0-9_]*|TQ[12]_0|MXFP4[A-Z0-9_]*|BF16|F16|F32)(?=$|[-._/])", re.IGNORECASE
 )
+_SAFETENSORS: Final = (re.compile(r"model[\w.-]*\.safetensors"), re.compile(r"consolidated[\w.-]*\.safetensors"))
+"""Weights; the first of these that a repository has are its model."""
+
+_COMPANION = re.compile(r"[\w.-]+\.json|\d_\w+/config\.json|tokenizer\.model|chat_template\.jinja", re.ASCII)
+CONFIG: Final = "config.json"
 _PROJECTOR: Final = "mmproj"
 _FOUND_MOST: Final = 10
 
@@ -45,7 +50,9 @@ class _Entry(msgspec.Struct, frozen=True):
     lfs: _Lfs | None = None
 
 
-class _Repository(msgspec.Struct, frozen=True):
+class Repository(msgspec.Struct, frozen=True):
+    """What a search says of a repository: its name, and how often it was downloaded."""
+
     id: str
     downloads: int = 0
 
@@ -101,13 +108,17 @@ class Hub:
 
     def search(self, words: str) -> Found | None:
         """The most downloaded repository for these words that has weights to run; `None` without one."""
-        values = [("search", words), ("filter", "gguf"), ("sort", "downloads"), ("direction", "-1")]
-        url = self._base.below("api", "models").asking([*values, ("limit", str(_FOUND_MOST))])
-        for repository in self._listed(url, list[_Repository])[:_FOUND_MOST]:
-            files = choose(self.ggufs(repository.id), DEFAULT_TAG) if _is_repository(repository.id) else []
+        for repository in self.repositories(words, _FOUND_MOST):
+            files = choose(self.ggufs(repository.id), DEFAULT_TAG)
             if files:
                 return Found(repository.id, files, repository.downloads)
         return None
+
+    def repositories(self, words: str, most: int) -> list[Repository]:
+        """Repositories with weights to run that these words find, the most downloaded first. Raises RegistryFailed."""
+        values = [("search", words), ("filter", "gguf"), ("sort", "downloads"), ("direction", "-1")]
+        url = self._base.below("api", "models").asking([*values, ("limit", str(most))])
+        return [one for one in self._listed(url, list[Repository])[:most] if _is_repository(one.id)]
 
     def _listed(self, url: Url, shape: type[T]) -> T:
         def asked() -> bytes:
@@ -139,6 +150,18 @@ def choose(files: list[HubFile], tag: str) -> list[HubFile]:
 def _means(word: str, stem: str, files: list[HubFile]) -> bool:
     names = {stem.rpartition("/")[2].lower(), *(file.path.rpartition("/")[2].lower() for file in files)}
     return word.lower() in names or bool(re.search(rf"(^|[-._/]){re.escape(word)}($|[-._/])", stem, re.IGNORECASE))
+
+
+def safetensors(paths: list[str]) -> list[str]:
+    """The files of a repository that make up a model in safetensors, the small ones first; none when it has no such.
+
+    Weights in pickles are no such, and code is not taken.
+    """
+    for weights in _SAFETENSORS:
+        if found := [path for path in paths if weights.fullmatch(path)]:
+            small = [path for path in paths if _COMPANION.fullmatch(path)]
+            return [*sorted(small, key=lambda path: (path != CONFIG, path)), *found]
+    return []
 
 
 def tag_of(path: str) -> str:

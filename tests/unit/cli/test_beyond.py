@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from a3s_power.core.digests import Digest
+from tests.registries import Registry, Reply
 from tests.scripted import Answer, Asked, Ran, Shell, scripted
 
 _TIMES = ("2026-01-01T00:00:00Z", "2026-03-01T00:00:00+02:00", "2026-02-01T00:00:00Z")
@@ -197,3 +199,35 @@ def test_completion_prints_a_script(shell: Shell, shell_name: str, word: str) ->
 
 def test_completion_of_another_shell_is_refused(shell: Shell) -> None:
     assert shell("completion", "tcsh").err == 'Error: no completion for "tcsh" (must be bash, zsh or fish)\n'
+
+
+def test_a_model_that_is_outdated_is_listed(shell: Shell) -> None:
+    with Registry().running() as registry:
+        content = registry.add("ns/m", weights=b"w")
+        name = f"{registry.host}/ns/m:latest"
+        models = [
+            {"name": name, "digest": Digest.of(content).hex},
+            {"name": f"{registry.host}/ns/mine:latest", "digest": "0" * 64},
+        ]
+        with scripted({"GET /api/tags": Answer({"models": models})}) as server:
+            asked = ("outdated", "--insecure", "--json")
+            states = [model["state"] for model in json.loads(shell(*asked, "--all", server=server).out)["models"]]
+            assert states == ["current", "gone"]
+            assert shell(*asked, name, server=server).out == '{\n  "models": []\n}\n'
+            registry.add("ns/m", weights=b"newer")
+            lines = shell("outdated", "--insecure", name, server=server).out.splitlines()
+    assert [line.split("    ")[0].strip() for line in lines] == ["NAME", name.removesuffix(":latest") + ":latest"]
+    assert lines[1].rstrip().endswith("pull it again")
+
+
+def test_tags_are_listed_by_the_names_to_pull(shell: Shell) -> None:
+    with Registry().running() as registry:
+        registry.twist = lambda _asked, _reply: Reply(200, {}, b'{"tags":["1b","7b"]}')
+        lines = shell("tags", f"{registry.host}/ns/m", "--insecure").out.splitlines()
+        assert [line.split()[0] for line in lines] == ["NAME", f"{registry.host}/ns/m:1b", f"{registry.host}/ns/m:7b"]
+
+
+def test_a_search_says_why_it_found_nothing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A3S_POWER_OFFLINE", "1")
+    assert shell("search", "tiny").err == "Error: offline: huggingface.co was not asked\n"
+    assert shell("search", "tiny", "--limit", "0").err.startswith('Error: invalid value for --limit: "0"')

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from a3s_power.core.digests import Digest
@@ -25,7 +26,7 @@ from a3s_power.core.manifest import LICENSE, MODEL, PARAMS, SYSTEM, TEMPLATE, TE
 from a3s_power.registry.cancel import Cancel
 from a3s_power.store import Store
 from a3s_power.store.partials import Part
-from tests.pulling import State, pull, states, supply
+from tests.pulling import HURRY, State, pull, states, supply
 from tests.registries import Asked, Registry, Reply
 from tests.stores import files_below, gguf, named
 
@@ -262,7 +263,8 @@ def test_pulls_at_once_share_each_download(registry: Registry, tmp_path: Path) -
 
 def test_a_download_goes_on_as_long_as_one_waits_for_it(registry: Registry, tmp_path: Path) -> None:
     registry.add("ns/m", weights=WEIGHTS)
-    world = supply(tmp_path, streams=1)
+    # Patient: on a busy machine the pause made here would else be taken for a stall.
+    world = supply(tmp_path, streams=1, patience=msgspec.structs.replace(HURRY, stall=20.0))
     hanging, go_on, cancel = threading.Event(), threading.Event(), Cancel()
 
     def wait(asked: Asked, reply: Reply) -> Reply:
@@ -368,6 +370,7 @@ def test_a_wrong_digest_is_ollama_s_sentence_and_nothing_is_kept(registry: Regis
 
 
 def test_an_older_model_of_the_name_stays_when_the_new_one_fails(registry: Registry, tmp_path: Path) -> None:
+    """OUT-10."""
     before = registry.add("ns/m", weights=b"old weights")
     world = supply(tmp_path)
     pull(world, f"{registry.host}/ns/m")
@@ -480,3 +483,30 @@ def test_states_are_written_as_ollama_writes_them(tmp_path: Path) -> None:
     assert path.read_bytes() == b'{"N":0,"Offset":0,"Size":10,"Completed":4}\n'
     assert states(world.store, DIGEST) == [State(n=0, offset=0, size=10, completed=4)]
     assert MODEL.endswith("model")
+
+
+def test_an_address_that_expires_amid_a_download_is_asked_for_anew(registry: Registry, tmp_path: Path) -> None:
+    """Section 15, 6: signed addresses of object stores are good for minutes."""
+    content = os.urandom(200_000)
+    registry.add("ns/m", weights=content)
+    digest = str(Digest.of(content))
+    signatures: list[str] = []
+    served = 0
+
+    def signed(asked: Asked, reply: Reply) -> Reply:
+        nonlocal served
+        if asked.path.endswith(f"/blobs/{digest}"):
+            signatures.append(f"/stored/{len(signatures)}")
+            registry.files[signatures[-1]] = content
+            return Reply(307, {"Location": f"http://{registry.host}{signatures[-1]}"})
+        if asked.path in signatures:
+            served += 1
+            expired = asked.path != signatures[-1] or (len(signatures) == 1 and served > 1)
+            return Reply(403, {}, b"expired") if expired else reply
+        return reply
+
+    registry.twist = signed
+    pull(supply(tmp_path, streams=1), f"{registry.host}/ns/m")
+    assert len(signatures) > 1
+    fetched = [asked.range for asked in registry.seen if asked.path in signatures]
+    assert len(fetched) == len(set(fetched)) + 1
