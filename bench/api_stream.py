@@ -1,6 +1,8 @@
 """Processor time of one streamed token in the HTTP layer: the application and uvicorn, over a real connection.
 
-    python bench/api_stream.py [tokens [streams]]
+    python bench/api_stream.py [tokens [streams [path]]]
+
+The path is that of any dialect's chat; Ollama's when none is given.
 
 The model is played: its events come one by one, each in its own turn of the loop, as they do from a child process.
 """
@@ -67,10 +69,11 @@ def serve(listener: socket.socket, tokens: int) -> None:
         uvicorn.Server(config).run([listener])
 
 
-def stream(connection: HTTPConnection) -> int:
+def stream(connection: HTTPConnection, path: str) -> int:
     """The bytes of one streamed chat."""
-    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}]})
-    connection.request("POST", "/api/chat", body)
+    messages = [{"role": "user", "content": "hello"}]
+    body = json.dumps({"model": "m", "messages": messages, "stream": True, "max_tokens": 10**6})
+    connection.request("POST", path, body)
     return len(connection.getresponse().read())
 
 
@@ -80,16 +83,16 @@ def clock(connection: HTTPConnection) -> float:
     return float(connection.getresponse().read())
 
 
-def measured(tokens: int, streams: int) -> float:
+def measured(tokens: int, streams: int, path: str) -> float:
     """Microseconds of the server's processor time for one stream of so many tokens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = multiprocessing.Process(target=serve, args=(listener, tokens))
         process.start()
         connection = HTTPConnection("127.0.0.1", listener.getsockname()[1])
-        stream(connection)
+        stream(connection, path)
         began = clock(connection)
         for _ in range(streams):
-            stream(connection)
+            stream(connection, path)
         spent = clock(connection) - began
         connection.close()
         process.kill()
@@ -99,9 +102,11 @@ def measured(tokens: int, streams: int) -> float:
 
 def main() -> None:
     """Print the figures."""
-    tokens, streams = (int(each) for each in [*sys.argv[1:], *("2000", "20")[len(sys.argv) - 1 :]])
-    whole, empty = measured(tokens, streams), measured(0, streams)
-    print(f"{empty:.0f} us a request, {(whole - empty) / tokens:.1f} us a token ({tokens} tokens, {streams} streams)")
+    asked = sys.argv[1:]
+    tokens, streams, path = [*asked, *("2000", "20", "/api/chat")[len(asked) :]]
+    whole, empty = (measured(count, int(streams), path) for count in (int(tokens), 0))
+    each = (whole - empty) / int(tokens)
+    print(f"{path}: {empty:.0f} us a request, {each:.1f} us a token ({tokens} tokens, {streams} streams)")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A pull against `curl | sha256sum`, of one large blob from loopback, in one run; and what a chat feels of it.
 
 `python -m bench.pull` prints the ratio of the speeds, best of the rounds each; `--chat` also streams from the built-in
-model with and without a pull going on beside it. The blob lies in memory where the system has a file system there.
+model, or from `--model FILE`, with and without a pull going on beside it. The blob lies in memory where the system has
+a file system there.
 """
 
 import argparse
@@ -35,7 +36,8 @@ from tests.served import Served, served
 _CONFIG = b'{"model_format":"gguf"}\n'
 _MEMORY = Path("/dev/shm")
 _CHUNK = 1024 * 1024
-_CHAT_SECONDS = 3.0
+_CHAT_SECONDS = 1.5
+_CHATS_A_ROUND = 4
 
 
 def main() -> None:
@@ -60,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--streams", type=int, default=Settings(key_file=Path()).streams)
     parser.add_argument("--chat", action="store_true")
+    parser.add_argument("--model", type=Path, help="a GGUF to chat with instead of the built-in model")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -110,11 +113,12 @@ def _chat(home: Path, port: int, asked: argparse.Namespace) -> None:
     found: dict[str, list[float]] = {"alone": [], "beside a pull": []}
     (home / "server").mkdir()
     with served(home / "server", OLLAMA_KEEP_ALIVE="-1") as server:
-        _stream(server)
-        for _ in range(asked.rounds):
-            found["alone"].append(_stream(server))
+        name = _created(server, asked.model) if asked.model else "power-tiny"
+        _stream(server, name)
+        for _ in range(asked.rounds * _CHATS_A_ROUND):
+            found["alone"].append(_stream(server, name))
             with _pulling(server, port):
-                found["beside a pull"].append(_stream(server))
+                found["beside a pull"].append(_stream(server, name))
     for name, speeds in found.items():
         print(f"chat {name}: {statistics.median(speeds):.0f} tokens/s ({', '.join(f'{each:.0f}' for each in speeds)})")
     print(f"beside / alone: {statistics.median(found['beside a pull']) / statistics.median(found['alone']):.2f}")
@@ -142,11 +146,23 @@ def _pulling(server: Served, port: int) -> Iterator[None]:
         thread.join()
 
 
-def _stream(server: Served) -> float:
+def _created(server: Served, model: Path) -> str:
+    """The name of a model that the server was given."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    with model.open("rb") as content:
+        digest = f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+        content.seek(0)
+        connection.request("POST", f"/api/blobs/{digest}", content, {"Content-Length": str(model.stat().st_size)})
+        connection.getresponse().read()
+    server.post("/api/create", {"model": "bench", "files": {"bench.gguf": digest}, "stream": False}, timeout=600)
+    return "bench"
+
+
+def _stream(server: Served, model: str) -> float:
     """Tokens a second of one client that generates without a pause."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    options = {"num_predict": 500, "temperature": 1.5, "num_ctx": 1024}
-    body = json.dumps({"model": "power-tiny", "prompt": "The", "raw": True, "options": options})
+    options = {"num_predict": 128, "temperature": 1.5, "num_ctx": 1024}
+    body = json.dumps({"model": model, "prompt": "The", "raw": True, "options": options})
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < _CHAT_SECONDS:
         connection.request("POST", "/api/generate", body)

@@ -12,8 +12,22 @@ from a3s_power.api.app import build
 from a3s_power.api.endpoint import ApiSettings
 from a3s_power.core.errors import PowerError
 from a3s_power.core.events import Event
-from a3s_power.core.model import Resident
-from a3s_power.core.requests import Chat, Create, Embed, Embeddings, Generate, Pull, Push
+from a3s_power.core.model import EngineState, FailedLoad, Resident
+from a3s_power.core.requests import (
+    Chat,
+    Create,
+    Detokenize,
+    Embed,
+    Embeddings,
+    Generate,
+    Pull,
+    Push,
+    Ranking,
+    Request,
+    Rerank,
+    Tokenize,
+    Tokenized,
+)
 from a3s_power.service.archive import LocalArchives
 from a3s_power.service.library import LocalBlobs, LocalLibrary
 from a3s_power.service.ports import Inference, Service, Status, Transfers
@@ -23,10 +37,13 @@ from a3s_power.store import Store
 class FakeInference:
     """Says its script to every request: events one by one, and raises what is an error. Keeps what it was asked."""
 
-    def __init__(self, *script: Event | Exception, vectors: Embeddings | PowerError | None = None) -> None:
+    def __init__(
+        self, *script: Event | Exception, vectors: Embeddings | PowerError | None = None, ranking: Ranking | None = None
+    ) -> None:
         self.script = script
+        self.ranking = ranking
         self.vectors = vectors
-        self.asked: list[Chat | Generate | Embed] = []
+        self.asked: list[Request] = []
         self.left = 0
 
     @asynccontextmanager
@@ -53,6 +70,21 @@ class FakeInference:
         if isinstance(self.vectors, PowerError):
             raise self.vectors
         return self.vectors or Embeddings(vectors=())
+
+    async def rerank(self, request: Rerank) -> Ranking:
+        """The ranking it was made with."""
+        self.asked.append(request)
+        return self.ranking or Ranking(results=())
+
+    async def tokenize(self, request: Tokenize) -> Tokenized:
+        """A token for each character, its code."""
+        self.asked.append(request)
+        return Tokenized(text=request.text, tokens=tuple(map(ord, request.text)))
+
+    async def detokenize(self, request: Detokenize) -> Tokenized:
+        """The characters of these codes."""
+        self.asked.append(request)
+        return Tokenized(text="".join(map(chr, request.tokens)), tokens=request.tokens)
 
 
 class FakeTransfers:
@@ -88,12 +120,24 @@ class FakeTransfers:
 class FakeStatus:
     """A machine with these models in memory."""
 
-    def __init__(self, *residents: Resident) -> None:
+    def __init__(self, *residents: Resident, failed: Iterable[FailedLoad] = ()) -> None:
         self.residents = list(residents)
+        self.failures = list(failed)
 
     def loaded(self) -> list[Resident]:
         """Those it was made with."""
         return self.residents
+
+    def failed(self) -> list[FailedLoad]:
+        """Those it was made with."""
+        return self.failures
+
+    def engines(self) -> list[EngineState]:
+        """One that is here, and one that is not."""
+        return [
+            EngineState(name="llamacpp", formats=("gguf",), library="xllamacpp", version="1.0"),
+            EngineState(name="other", formats=("safetensors",), library="nowhere", version=""),
+        ]
 
     def uptime_seconds(self) -> float:
         """A minute and a half."""

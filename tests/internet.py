@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from a3s_power.registry.outbound import Secured
+
 _DAY: Final = dt.timedelta(days=1)
 
 
@@ -76,6 +78,8 @@ class Authority:
         file.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
+        # Clients that a test breaks off in mid-handshake leave no socket open on this side either.
+        context.sslsocket_class = Secured
         return context
 
     def _signed(

@@ -1,5 +1,6 @@
 """Tiny models made on the spot: they load and answer in a real engine, and their answers make no sense."""
 
+import math
 import os
 import random
 import struct
@@ -108,3 +109,78 @@ def _tensor(name: str, shape: tuple[int, ...], kind: TensorType, chance: random.
         silent = (len(CONTROL) + len(BYTES)) * row
         values[:silent] = [0.0] * silent
     return Tensor(name, kind, shape, [struct.pack(f"<{len(values)}{_FORMS[kind]}", *values)])
+
+
+LETTERS: Final = tuple("abcdefghijklmnopqrstuvwxyz0123456789.,?!'-")
+WORDS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *("\u2581" + letter for letter in LETTERS), *LETTERS)
+"""A WordPiece vocabulary of single letters: a word's first one is another token than its others."""
+
+
+def tiny_reranker(path: str | os.PathLike[str], *, seed: int = 0) -> None:
+    """A random BERT of 100 KB that makes one score of a query and a document; its context is 256 tokens."""
+    chance = random.Random(seed)
+    tensors = [_spread(name, shape, chance) for name, shape in _reranker_shapes().items()]
+    write(path, _reranker_key_values(), tensors)
+
+
+def _reranker_key_values() -> dict[str, Writable]:
+    return {
+        "general.architecture": "bert",
+        "general.type": "model",
+        "general.name": "tiny-reranker",
+        "general.file_type": 0,
+        "bert.context_length": 256,
+        "bert.embedding_length": 32,
+        "bert.block_count": 1,
+        "bert.feed_forward_length": 64,
+        "bert.attention.head_count": 2,
+        "bert.attention.layer_norm_epsilon": 1e-12,
+        "bert.attention.causal": False,
+        "bert.pooling_type": 4,
+        "tokenizer.ggml.model": "bert",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": WORDS,
+        "tokenizer.ggml.scores": Typed(ValueType.FLOAT32, [0.0] * len(WORDS)),
+        "tokenizer.ggml.token_type": [_CONTROL] * 5 + [_NORMAL] * (len(WORDS) - 5),
+        "tokenizer.ggml.token_type_count": 2,
+        "tokenizer.ggml.padding_token_id": 0,
+        "tokenizer.ggml.unknown_token_id": 1,
+        "tokenizer.ggml.cls_token_id": 2,
+        "tokenizer.ggml.bos_token_id": 2,
+        "tokenizer.ggml.seperator_token_id": 3,
+        "tokenizer.ggml.eos_token_id": 3,
+        "tokenizer.ggml.mask_token_id": 4,
+    }
+
+
+def _reranker_shapes() -> dict[str, tuple[int, ...]]:
+    width, inner = 32, 64
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (width, len(WORDS)),
+        "token_types.weight": (width, 2),
+        "position_embd.weight": (width, 256),
+        "token_embd_norm": (width,),
+        "blk.0.attn_q": (width, width),
+        "blk.0.attn_k": (width, width),
+        "blk.0.attn_v": (width, width),
+        "blk.0.attn_output": (width, width),
+        "blk.0.attn_output_norm": (width,),
+        "blk.0.ffn_up": (width, inner),
+        "blk.0.ffn_down": (inner, width),
+        "blk.0.layer_output_norm": (width,),
+        "cls": (width, width),
+        "cls.output": (width, 1),
+    }
+    whole = {name: shape for name, shape in shapes.items() if name.endswith(".weight")}
+    for name, shape in shapes.items():
+        if not name.endswith(".weight"):
+            whole |= {f"{name}.weight": shape, f"{name}.bias": shape[-1:]}
+    return whole
+
+
+def _spread(name: str, shape: tuple[int, ...], chance: random.Random) -> Tensor:
+    """Values that keep the scores of different texts well apart."""
+    count = math.prod(shape)
+    around, width = (1.0, 0.1) if name.endswith("norm.weight") else (0.0, 2 / shape[0] ** 0.5)
+    values = [chance.gauss(around, width) for _ in range(count)]
+    return Tensor(name, TensorType.F32, shape, [struct.pack(f"<{count}f", *values)])

@@ -12,6 +12,7 @@ from a3s_power.core.events import Progress
 from a3s_power.core.names import ModelName
 from a3s_power.core.requests import Create, Pull, Push
 from a3s_power.create.build import build
+from a3s_power.create.convert.families import check
 from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.pull import Report
 from a3s_power.registry.pull import pull as pull_model
@@ -54,7 +55,7 @@ def pull(world: Supply, source: str, cancel: Cancel | None = None, **request: An
     def assemble(name: ModelName, files: Mapping[str, str], report: Report) -> None:
         build(Create(model=name, files=dict(files)), world.store, report, check_template=lambda _: None)
 
-    pull_model(wanted, world, told, cancel or Cancel(), assemble)
+    pull_model(wanted, world, told, cancel or Cancel(), assemble, check=check)
     return told
 
 

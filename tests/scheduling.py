@@ -16,9 +16,9 @@ from a3s_power.core.model import Facts, Model, ModelFiles
 from a3s_power.core.names import ModelName
 from a3s_power.core.options import Options
 from a3s_power.core.usage import Usage
-from a3s_power.engines.engine import Loaded, LoadOptions, Vectors
+from a3s_power.engines.engine import Loaded, LoadOptions, Scores, Vectors
 from a3s_power.hardware.machine import Machine
-from a3s_power.runner.frames import Embed, Run
+from a3s_power.runner.frames import Embed, Rerank, Run
 from a3s_power.runner.runner import Events
 from a3s_power.scheduler.need import Ask, Claim, Need
 
@@ -128,7 +128,11 @@ class FakeRunner:
         """Not asked for here."""
         raise NotImplementedError
 
-    async def tokenize(self, text: str) -> tuple[int, ...]:
+    async def rerank(self, request: Rerank) -> Scores:
+        """Not asked for here."""
+        raise NotImplementedError
+
+    async def tokenize(self, text: str, *, first: bool = False, special: bool = True) -> tuple[int, ...]:
         """Not asked for here."""
         raise NotImplementedError
 

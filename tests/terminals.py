@@ -4,13 +4,14 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +25,13 @@ _OWN_TERMINAL = """
 import fcntl, runpy, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 runpy.run_module("a3s_power", run_name="__main__", alter_sys=True)
+"""
+
+
+_OWN_SHELL = """
+import fcntl, os, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execl(%r, "bash", "--norc", "--noprofile", "-i")
 """
 
 
@@ -111,14 +119,35 @@ class Terminal:
 
 
 @contextmanager
+def in_shell(home: Path, *, columns: int = 80, settings: Mapping[str, str] | None = None) -> Iterator[Terminal]:
+    """An interactive bash, with `a3s-power` on its path and `$ ` as its prompt."""
+    command = home / "bin" / "a3s-power"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m a3s_power "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    path = {"PATH": f"{command.parent}:{os.environ['PATH']}", "PS1": "$ ", "INPUTRC": os.devnull}
+    code = _OWN_SHELL % (shutil.which("bash") or "/bin/bash")
+    with _on_terminal(home, [sys.executable, "-c", code], columns, 24, {**(settings or {}), **path}) as terminal:
+        terminal.until("$")
+        yield terminal
+
+
+@contextmanager
 def on_terminal(
     home: Path, *args: str, columns: int = 80, rows: int = 24, settings: Mapping[str, str] | None = None
 ) -> Iterator[Terminal]:
     """A command whose streams are all one terminal; killed at the end when it still runs."""
+    with _on_terminal(home, [sys.executable, "-c", _OWN_TERMINAL, *args], columns, rows, settings) as terminal:
+        yield terminal
+
+
+@contextmanager
+def _on_terminal(
+    home: Path, command: Sequence[str], columns: int, rows: int, settings: Mapping[str, str] | None
+) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     world = environment(home, {"PYTHONUTF8": "1", "TERM": "xterm-256color", **(settings or {})})
-    command = [sys.executable, "-c", _OWN_TERMINAL, *args]
     process = subprocess.Popen(
         command, env=world, cwd=home, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )

@@ -15,6 +15,7 @@ from a3s_power.core.errors import BadConfig, PowerError
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Words = tuple[str, ...]
 Cache = Literal["f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 LogFormat = Literal["text", "json"]
@@ -57,6 +58,10 @@ def _level(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
 
+def _share(value: object) -> object:
+    return float(value) if isinstance(value, str) else value
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -83,7 +88,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     load_timeout: Annotated[
         float, Setting("OLLAMA_LOAD_TIMEOUT", "How long a load may go without progress; 0: for ever", _patience)
     ] = 300.0
+    load_cooldown: Annotated[
+        float,
+        Setting("MODEL_LOAD_COOLDOWN", "How long /chat does not repeat a load that failed; 0: not at all", _patience),
+    ] = 300.0
     context_length: Annotated[Count, Setting("OLLAMA_CONTEXT_LENGTH", "Tokens of context unless a request says")] = 0
+    context_share: Annotated[
+        Share, Setting("A3S_POWER_CONTEXT_SHARE", "Share of the free memory for an automatic context's cache", _share)
+    ] = 0.25
+    contexts: Annotated[
+        Words, Setting("A3S_POWER_CONTEXTS", "Tokens of context of single models, as MODEL=TOKENS", _words)
+    ] = ()
     num_parallel: Annotated[Count, Setting("OLLAMA_NUM_PARALLEL", "Requests that one model answers at once")] = 0
     max_loaded_models: Annotated[
         Count, Setting("OLLAMA_MAX_LOADED_MODELS MAX_CACHE_MODELS", "Models kept in memory at once")
@@ -93,10 +108,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     allowed_hosts: Annotated[
         Words, Setting("A3S_POWER_ALLOWED_HOSTS", "More host names under which the server answers", _words)
     ] = ()
+    store_responses: Annotated[
+        Count, Setting("A3S_POWER_STORE_RESPONSES", "Answers of /v1/responses kept to go on from; 0: none")
+    ] = 0
+    store_responses_bytes: Annotated[
+        Count, Setting("A3S_POWER_STORE_RESPONSES_BYTES", "Bytes that all kept responses may take")
+    ] = 1_000_000_000
+    store_responses_age: Annotated[
+        float,
+        Setting("A3S_POWER_STORE_RESPONSES_AGE", "How long an unused response is kept; -1: for ever", _seconds),
+    ] = 2_592_000.0
     tmpdir: Annotated[str, Setting("OLLAMA_TMPDIR", "Folder for temporary files; unset: the system's")] = ""
     offline: Annotated[bool, Setting("A3S_POWER_OFFLINE", "Never open a connection to another machine")] = False
     mirrors: Annotated[
         Words, Setting("A3S_POWER_MIRRORS", "Addresses to ask before a registry, as HOST=URL", _words)
+    ] = ()
+    logins: Annotated[
+        Words, Setting("A3S_POWER_LOGINS", "What registries want to know, as HOST=NAME:PASSWORD", _words)
     ] = ()
     bandwidth: Annotated[Count, Setting("A3S_POWER_BANDWIDTH", "Bytes a second for all pulls; 0: no limit")] = 0
     noprune: Annotated[bool, Setting("OLLAMA_NOPRUNE", "Keep blobs that no model uses")] = False
@@ -136,6 +164,9 @@ class Loaded(msgspec.Struct, frozen=True):
     warnings: dict[str, str]
 
 
+SECRETS: Final = frozenset({"api_key", "logins"})
+"""Settings whose values are never shown."""
+
 NOT_YET: Final = {
     "OLLAMA_SCHED_SPREAD": "sched_spread",
     "OLLAMA_DEBUG_LOG_REQUESTS": "",
@@ -145,7 +176,6 @@ NOT_YET: Final = {
     "OLLAMA_MAX_TRANSFER_STREAMS": "",
     "OLLAMA_REMOTES": "",
     "OLLAMA_VULKAN": "",
-    "MODEL_LOAD_COOLDOWN": "",
     "MODEL_Q4_THRESHOLD_BYTES": "",
 }
 """Variables, and their names in the file, that others use and this version has nothing for: accepted with a warning."""

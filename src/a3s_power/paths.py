@@ -17,6 +17,11 @@ class Places(NamedTuple):
         return self.base / "speeds.json"
 
     @property
+    def responses(self) -> Path:
+        """Responses that are kept for those who go on from them."""
+        return self.base / "responses.db"
+
+    @property
     def key(self) -> Path:
         """The key pair that registries know this installation by."""
         return self.base / "id_ed25519"

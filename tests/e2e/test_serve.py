@@ -83,7 +83,9 @@ def test_an_answer_that_never_ends_does_not_keep_it(tmp_path: Path) -> None:
 
 
 def test_it_logs_where_it_listens_and_which_settings_are_not_the_default(tmp_path: Path) -> None:
-    with served(tmp_path, OLLAMA_MAX_QUEUE="7", OLLAMA_CONTEXT_LENGTH="x", OLLAMA_API_KEY="hidden") as server:
+    settings = {"OLLAMA_MAX_QUEUE": "7", "OLLAMA_CONTEXT_LENGTH": "x"}
+    secrets = {"OLLAMA_API_KEY": "hidden", "A3S_POWER_LOGINS": "r.example=me:hidden"}
+    with served(tmp_path, **settings, **secrets) as server:
         log = server.log()
         assert f'msg="Listening on 127.0.0.1:{server.port} (version ' in log
     assert 'max_queue="7 (OLLAMA_MAX_QUEUE)"' in log

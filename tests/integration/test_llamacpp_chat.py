@@ -106,7 +106,7 @@ async def test_a_limit_of_nothing_reads_the_prompt_and_says_nothing(runner: Runn
 
 async def test_only_the_prompt_may_be_asked_for(runner: RunnerProcess) -> None:
     (rendered,) = await events(runner, chat(user("Hello"), render_only=True))
-    assert rendered == Rendered("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n", 0)
+    assert rendered == Rendered("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n", 0, 9)
 
 
 async def test_a_context_goes_on_where_the_last_answer_ended(runner: RunnerProcess) -> None:

@@ -19,7 +19,10 @@ from tests.stores import files_below, named
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 
 _DEATHS: Final = 100
-_LONGEST_LIFE_SECONDS: Final = 0.12
+_AT_ONCE: Final = 4
+"""Children that live beside each other, each with a store of its own: starting them takes longer than their lives."""
+
+_LONGEST_LIFE_SECONDS: Final = 0.16
 
 # Forked from a process of one thread that has everything imported: a child lives within milliseconds.
 _CHILDREN: Final = multiprocessing.get_context("forkserver")
@@ -70,21 +73,29 @@ def _in_pieces(chance: random.Random) -> Twist:
 def test_a_child_killed_at_any_moment_leaves_no_model_in_part(registry: Registry, tmp_path: Path) -> None:
     chance, source = random.Random(20260901), f"{registry.host}/ns/m"
     registry.twist = _in_pieces(random.Random(1))
-    there = resumed = 0
-    for _ in range(_DEATHS):
-        left = sum(state.completed for state in states(supply(tmp_path).store, _digest()))
-        resumed += left > 0
-        child = _pulling(tmp_path, source)
-        child.join(chance.uniform(0, _LONGEST_LIFE_SECONDS))
-        child.kill()
-        child.join(10)
-        assert child.exitcode == -signal.SIGKILL
-        there += _check(tmp_path, source)
+    folders = [tmp_path / str(number) for number in range(_AT_ONCE)]
+    resumed = 0
+    for _ in range(_DEATHS // _AT_ONCE):
+        resumed += sum(_left(folder) > 0 for folder in folders)
+        children = [_pulling(folder, source) for folder in folders]
+        for child in children:
+            child.join(chance.uniform(0, _LONGEST_LIFE_SECONDS / _AT_ONCE))
+            child.kill()
+        for child, folder in zip(children, folders, strict=True):
+            child.join(10)
+            assert child.exitcode == -signal.SIGKILL
+            _check(folder, source)
     assert resumed > _DEATHS // 4
     registry.twist = lambda _, reply: reply
-    pull(supply(tmp_path), source)
-    assert _check(tmp_path, source)
-    assert len([name for name in files_below(tmp_path) if "blobs/sha256-" in name and len(name) > 70]) == 3
+    for folder in folders:
+        pull(supply(folder), source)
+        assert _check(folder, source)
+        assert len([name for name in files_below(folder) if "blobs/sha256-" in name and len(name) > 70]) == 3
+
+
+def _left(folder: Path) -> int:
+    """Bytes that a killed pull has left to go on with."""
+    return sum(state.completed for state in states(supply(folder).store, _digest()))
 
 
 def _digest() -> str:

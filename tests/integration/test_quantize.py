@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -259,10 +260,12 @@ _SIGNS: Final = (("", "The quick brown fox jumps over the lazy dog"),)
 
 def _differences(folder: Path, source: Path, texts: tuple[tuple[str, str], ...], levels: list[str]) -> dict[str, float]:
     """By level, how much less likely the quantised model finds the texts than its source."""
-    made = []
-    for level in levels:
-        store = Store(folder / level)
-        made.append(_make(store, source, level).files.weights)
+
+    def make(level: str) -> str:
+        return _make(Store(folder / level), source, level).files.weights
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = list(pool.map(make, levels))
     first, *others = likelihoods(texts, [source, *made])
     return {level: first - other for level, other in zip(levels, others, strict=True)}
 

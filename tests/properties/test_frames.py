@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -134,3 +135,16 @@ def test_frames_before_a_bad_one_are_read() -> None:
 def test_infinite_numbers_cross() -> None:
     (read,) = _read(FromRunner, [encode(frames.Loading(math.inf))])
     assert read.fraction == math.inf
+
+
+def test_integers_of_more_than_64_bits_cross_as_floats() -> None:
+    """As in Go's JSON; and what else is in the message stays what it is."""
+    limits = {"least": -(2**63), "most": 2**64 - 1, "over": [2**70, -(2**64)], "far": 10**399}
+    call = ToolCall(name="f", arguments=limits)
+    message = Message(role="user", images=(b"\xff",), tool_calls=(call,))
+    (run,) = _read(ToRunner, [encode(frames.Run(job=3, messages=(message,)))])
+    (said,) = _read(FromRunner, [encode(frames.Said(1, ToolCalls((call,))))])
+    expected = limits | {"over": [2.0**70, -(2.0**64)], "far": sys.float_info.max}
+    assert run.messages[0].images == (b"\xff",)
+    assert run.messages[0].tool_calls[0].arguments == said.event.calls[0].arguments == expected
+    assert isinstance(said.event.calls[0].arguments["over"][0], float)

@@ -3,15 +3,17 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a3s_power.core.events import Text, Thinking, ToolCalls
-from a3s_power.core.messages import ToolCall
+from a3s_power.core.messages import Tool, ToolCall
+from a3s_power.output.families import PARSERS, Asked
 from a3s_power.output.parser import OutputParser
+from a3s_power.prompt.readings import READINGS
 
 TAGS: Final = ("<think>", "</think>")
 KINDS: Final = ("Thinking", "Text")
@@ -86,6 +88,72 @@ def test_of_an_answer_with_thinking_only_tags_and_blanks_are_left_out(text: str,
     assert "".join(text.split()) in {f"{opening}{thought}{closing}{answer}" for opening, closing in marks}
 
 
+MARKS: Final = sorted({mark for reading in READINGS.values() for mark in (*reading.shown, *(reading.thinking or ()))})
+PIECES: Final = (
+    *MARKS,
+    *(
+        "get(",
+        "get_weather(city='Oslo', n=1)",
+        "[get_weather(",
+        ")]",
+        "<function=get>",
+        "<parameter=city>",
+        "call:get{",
+    ),
+    *(
+        "get_weather<｜tool▁sep｜>{}",
+        "get[ARGS]{}",
+        CALL,
+        '{"tool_name": "get", "parameters": {}}',
+        "to=get",
+        "to=self",
+    ),
+    *(
+        "analysis",
+        "final",
+        "commentary to=functions.get",
+        "assistant",
+        "{",
+        "}",
+        "[",
+        "]",
+        "'",
+        '"',
+        "\n",
+        "  ",
+        "a",
+        "<",
+    ),
+)
+in_families = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+askings = st.fixed_dictionaries(
+    {
+        "opened": st.booleans(),
+        "think": st.booleans(),
+        "begun": st.sampled_from(["", "<|start|>assistant", "<|start|>assistant<|channel|>final<|message|>"]),
+        "tools": st.sampled_from([(Tool(name="get_weather"), Tool(name="get")), ()]),
+    }
+)
+
+
+def family(name: str, asked: dict[str, Any]) -> OutputParser:
+    return parser(family=PARSERS[name](Asked(**asked)))
+
+
+@given(st.sampled_from(sorted(PARSERS)), in_families, cuts, askings)
+@settings(max_examples=400)
+def test_what_a_family_says_does_not_depend_on_the_cutting(
+    name: str, text: str, sizes: list[int], asked: dict[str, Any]
+) -> None:
+    assert said(family(name, asked), pieces(text, sizes)) == said(family(name, asked), [text])
+
+
+@given(st.sampled_from(sorted(PARSERS)), st.text(alphabet="ab .\n{}\"'", max_size=40), cuts)
+def test_plain_answers_pass_through_every_family(name: str, text: str, sizes: list[int]) -> None:
+    asked = {"tools": (Tool(name="get"),), "begun": "<|start|>assistant<|channel|>final<|message|>"}
+    assert said(family(name, asked), pieces(text, sizes)) == ([("Text", text)] if text else [])
+
+
 HOSTILE: Final[dict[str, Callable[[int], list[str]]]] = {
     "escapes without end": lambda size: ["<tool_call>", '{"a":"', *['\\"'] * size],
     "parentheses": lambda size: ["<tool_call>", *["("] * size],
@@ -115,3 +183,31 @@ def test_the_cost_of_a_piece_does_not_grow_with_what_came_before(name: str) -> N
     once = min(seconds(10_000) for _ in range(3))
     # Eight times the text in the square of that would be 64 times the time.
     assert min(seconds(80_000) for _ in range(3)) < 24 * once + 0.05
+
+
+FLOODS: Final = {
+    "blanks": " ",
+    "words": "word ",
+    "beginnings of marks": "<tool_cal",
+    "open marks": "<tool_call>",
+    "half a bar": "<|",
+    "lists": "[get_weather(",
+    "braces": "{",
+    "starts": "<|start|>",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen3-thinking", "lfm2", "ministral", "harmony"])
+@pytest.mark.parametrize("flood", FLOODS)
+def test_no_flood_makes_a_family_slow(name: str, flood: str) -> None:
+    def seconds(size: int) -> float:
+        reader = family(name, {"tools": (Tool(name="get_weather"),)})
+        started = time.thread_time()
+        for _ in range(size):
+            reader.feed(FLOODS[flood])
+        reader.close()
+        return time.thread_time() - started
+
+    once = min(seconds(2_000) for _ in range(3))
+    assert min(seconds(16_000) for _ in range(2)) < 24 * once + 0.05

@@ -16,7 +16,7 @@ asks = st.fixed_dictionaries(
     {"name": st.sampled_from(NAMES)},
     optional={
         "memory_bytes": st.integers(0, 60),
-        "num_ctx": st.just(64),
+        "num_ctx": st.sampled_from([64, 8192]),
         "embedding": st.just(True),
         "keep_alive": st.sampled_from([0.0, 3.0, float("inf")]),
     },
@@ -137,7 +137,8 @@ class World(RuleBasedStateMachine):
                     ask = self.waiting.pop(ticket)
                     assert fits(self.ready[instance], ask), "of another model, or loaded otherwise"
                     assert instance not in self.retired
-                    assert not [one for one in self.waiting if one < ticket and fits(ask, self.waiting[one])]
+                    loaded = self.ready[instance]
+                    assert not [one for one in self.waiting if one < ticket and fits(loaded, self.waiting[one])]
                     if self.held is not None and self.held[1] == instance and self.held[0] in self.waiting:
                         assert ticket < self.held[0], "overtaken by one who came later"
                     self.granted[ticket] = instance

@@ -42,15 +42,22 @@ def test_every_field_of_the_file_is_read(file: Path) -> None:
         models = "/models"
         keep_alive = 60
         load_timeout = "-1"
+        load_cooldown = "1m"
         context_length = 8192
+        context_share = 0.5
+        contexts = ["m=2048"]
         num_parallel = 4
         max_loaded_models = 2
         max_queue = 9
         origins = ["https://a.example", "app://x"]
         allowed_hosts = ["box.example"]
+        store_responses = 100
+        store_responses_bytes = 5000
+        store_responses_age = "-1"
         tmpdir = "/scratch"
         offline = true
         mirrors = ["registry.example=https://near.example"]
+        logins = ["registry.example:5000=me:secret"]
         bandwidth = 1000000
         noprune = true
         flash_attention = false
@@ -77,15 +84,22 @@ def test_every_field_of_the_file_is_read(file: Path) -> None:
         models="/models",
         keep_alive=60.0,
         load_timeout=0.0,
+        load_cooldown=60.0,
         context_length=8192,
+        context_share=0.5,
+        contexts=("m=2048",),
         num_parallel=4,
         max_loaded_models=2,
         max_queue=9,
         origins=("https://a.example", "app://x"),
         allowed_hosts=("box.example",),
+        store_responses=100,
+        store_responses_bytes=5000,
+        store_responses_age=math.inf,
         tmpdir="/scratch",
         offline=True,
         mirrors=("registry.example=https://near.example",),
+        logins=("registry.example:5000=me:secret",),
         bandwidth=1000000,
         noprune=True,
         flash_attention=False,

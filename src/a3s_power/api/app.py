@@ -4,15 +4,28 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from a3s_power.api import ollama, power
-from a3s_power.api.endpoint import ApiSettings, Endpoint
+from a3s_power.api import aiserver, anthropic, ollama, openai, power
+from a3s_power.api.endpoint import ApiSettings, Endpoint, by_header
 from a3s_power.api.hosts import Hosts
 from a3s_power.api.middleware import Guard, RequestLog
 from a3s_power.api.origins import Origins
+from a3s_power.api.power import description
 from a3s_power.api.routes import Routes
 from a3s_power.service.ports import Service
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (*ollama.ENDPOINTS, *power.ENDPOINTS)
+_DESCRIBED: Final[tuple[Endpoint, ...]] = (
+    *ollama.ENDPOINTS,
+    *openai.ENDPOINTS,
+    *anthropic.ENDPOINTS,
+    *(
+        by_header(anthropic.HEADER, theirs, others)
+        for theirs, others in zip(anthropic.MODELS, openai.MODELS, strict=True)
+    ),
+    *aiserver.ENDPOINTS,
+    *power.ENDPOINTS,
+)
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (*_DESCRIBED, *description.endpoints(_DESCRIBED))
 
 
 def build(service: Service, settings: ApiSettings) -> ASGIApp:
@@ -22,7 +35,8 @@ def build(service: Service, settings: ApiSettings) -> ASGIApp:
         BadConfig: an origin of the settings that is none.
     """
     hosts = Hosts(settings.host, settings.allowed_hosts, settings.hostname, settings.addresses)
-    guard = Guard(Routes(ENDPOINTS, service, settings), hosts, Origins(settings.origins))
+    routes = Routes(ENDPOINTS, service, settings, strangers={"/v1/": openai.no_route})
+    guard = Guard(routes, hosts, Origins(settings.origins))
     app = RequestLog(guard)
 
     async def http_only(scope: Scope, receive: Receive, send: Send) -> None:

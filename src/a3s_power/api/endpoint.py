@@ -1,7 +1,7 @@
 """Endpoint: one row of the table of routes, and what its handler is called with."""
 
-from collections.abc import Awaitable, Callable
-from typing import Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -20,6 +20,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     `host` is the address that is bound. `ollama_version` is told to clients, which switch features on by it; `version`
     is ours. `hostname` and `addresses` are this machine's own, under which a browser may call it. `prefer_go` is the
     word on Go templates that the service has. `cloud_source` is where it is written that there is no cloud.
+    `load_cooldown` is in seconds. `configuration` is every setting that may be shown.
     """
 
     host: str = "127.0.0.1"
@@ -31,6 +32,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     ollama_version: str = "0.0.0"
     prefer_go: bool | None = None
     cloud_source: Literal["env", "config", "both"] = "env"
+    load_cooldown: float = 300.0
+    configuration: Mapping[str, Any] = {}
 
 
 class Call(Request):
@@ -57,3 +60,17 @@ class Endpoint(NamedTuple):
     dress: Callable[[PowerError], Response]
     body: type[msgspec.Struct] | None = None
     stream: str | None = None
+
+
+def by_header(header: str, theirs: Endpoint, others: Endpoint) -> Endpoint:
+    """One endpoint for a path that two dialects have: `theirs` answers requests with the header, `others` the rest."""
+
+    async def handler(call: Call) -> Response:
+        if header not in call.headers:
+            return await others.handler(call)
+        try:
+            return await theirs.handler(call)
+        except PowerError as error:
+            return theirs.dress(error)
+
+    return others._replace(handler=handler)

@@ -1,5 +1,6 @@
 """What happens to every request before its route is looked for: the log line, and who may call at all."""
 
+import re
 import time
 from collections.abc import Awaitable, Iterable
 from secrets import token_hex
@@ -33,18 +34,23 @@ _PREFLIGHT_VARY: Final = (
     (b"vary", b"Access-Control-Request-Headers"),
 )
 
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
 _log: Final = get_logger(__name__)
 
 
 class RequestLog:
-    """Gives each request an id, which every line logged meanwhile and the answer carry, and logs how it ended."""
+    """Gives each request an id, which every line logged meanwhile and the answer carry, and logs how it ended.
+
+    The id is the client's own where it sends one that is fit to be logged.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        started, status, number = time.perf_counter(), _CLIENT_GONE, token_hex(8)
+        started, status, number = time.perf_counter(), _CLIENT_GONE, _own_id(scope) or token_hex(12)
         named = (b"x-request-id", number.encode())
 
         def noting(message: Message) -> Awaitable[None]:
@@ -63,6 +69,12 @@ class RequestLog:
                 "request", method=scope["method"], path=scope.get(PATTERN, "other"), status=status, ms=milliseconds
             )
             request_id.reset(token)
+
+
+def _own_id(scope: Scope) -> str:
+    """The id that a client gave its request, empty for none."""
+    sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    return sent.decode() if _REQUEST_ID.fullmatch(sent) else ""
 
 
 class _Asked(NamedTuple):

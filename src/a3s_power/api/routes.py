@@ -1,7 +1,7 @@
 """Routes: finds the endpoint of a request, and answers where there is none just as Ollama's router does."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from posixpath import normpath
 from typing import Final
 from urllib.parse import quote
@@ -29,10 +29,21 @@ _Methods = Mapping[str, Endpoint]
 
 
 class Routes:
-    """An ASGI application that answers by a table of endpoints."""
+    """An ASGI application that answers by a table of endpoints.
 
-    def __init__(self, endpoints: Iterable[Endpoint], service: Service, settings: ApiSettings) -> None:
+    `strangers` says, by the beginning of a path, how a dialect answers a method and a path that no endpoint has.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint],
+        service: Service,
+        settings: ApiSettings,
+        *,
+        strangers: Mapping[str, Callable[[str, str], Response]] | None = None,
+    ) -> None:
         self._service = service
+        self._strangers = {prefix + path: answer for path, answer in (strangers or {}).items() for prefix in PREFIXES}
         self._settings = settings
         self._exact: dict[str, dict[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], dict[str, Endpoint]]] = []
@@ -90,7 +101,8 @@ class Routes:
         trimmed = path.rstrip("/")
         if trimmed != path and method in self._find(trimmed)[0]:
             return _redirect(301 if method == "GET" else 307, trimmed, scope)
-        return _plain("404 page not found", 404)
+        stranger = next((answer for start, answer in self._strangers.items() if path.startswith(start)), None)
+        return stranger(method, path) if stranger else _plain("404 page not found", 404)
 
 
 def _not_allowed(methods: Iterable[str]) -> Response:

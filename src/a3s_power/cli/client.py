@@ -8,12 +8,15 @@ import socket
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from a3s_power import __version__, config, paths
 from a3s_power.cli.terminal import one_line
 from a3s_power.core.addresses import Address
 from a3s_power.core.errors import PowerError
+
+if TYPE_CHECKING:
+    from a3s_power.registry.proxies import Proxy
 
 LINE_BYTES: Final = 8_000_000
 """The longest line of a stream."""
@@ -51,6 +54,7 @@ class Client:
         self._address = address
         self._api_key = api_key
         self._nobody = nobody
+        self._proxy = None if address.loopback else _proxy_of(address)
 
     @property
     def address(self) -> Address:
@@ -166,15 +170,29 @@ class Client:
                 yield response
 
     def _connection(self, patience: float | None = None) -> http.client.HTTPConnection:
-        kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
-        return kind(self._address.host, self._address.port, timeout=patience)
+        secure = self._address.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        if self._proxy is None:
+            return kind(self._address.host, self._address.port, timeout=patience)
+        connection = kind(self._proxy.url.host, self._proxy.url.port, timeout=patience)
+        if secure:
+            connection.set_tunnel(self._address.host, self._address.port, dict(self._for_proxy()))
+        return connection
 
     def _path(self, path: str) -> str:
-        return f"{self._address.prefix}{path}"
+        """What a request line names: all of the address where a proxy must know it."""
+        whole = self._proxy is not None and self._address.scheme == "http"
+        return f"{self._address.url if whole else self._address.prefix}{path}"
+
+    def _for_proxy(self) -> Iterator[tuple[str, str]]:
+        if self._proxy is not None and self._proxy.authorization:
+            yield "Proxy-Authorization", self._proxy.authorization
 
     def _headers(self, more: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield "User-Agent", f"a3s-power/{__version__} ({platform.machine()} {sys.platform})"
         yield from more.items()
+        if self._address.scheme == "http":
+            yield from self._for_proxy()
         if self._api_key:
             yield "Authorization", f"Bearer {self._api_key}"
 
@@ -198,6 +216,14 @@ class Client:
             case OSError():
                 return Unreachable(f"could not connect to {self._address.url}: {error.strerror or error}")
         return Unreachable(f"{self._address.url} gave an answer that is not HTTP: {error!r}")
+
+
+def _proxy_of(address: Address) -> "Proxy | None":
+    """The proxy that the environment names for an address, `None` for none. Raises BadConfig for a bad one."""
+    from a3s_power.registry.proxies import Proxies  # noqa: PLC0415 -- most servers are on this machine
+    from a3s_power.registry.urls import Url  # noqa: PLC0415
+
+    return Proxies(paths.environment()).of(Url.parse(address.url))
 
 
 def pieces_of(file: BinaryIO) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import History
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.output import Output
 
 from a3s_power import paths
@@ -26,7 +27,9 @@ from a3s_power.cli.terminal import one_line
 PROMPT: Final = ">>> "
 CONTINUED: Final = "... "
 QUOTES: Final = '"""'
-_PLACEHOLDER: Final = FormattedText([("fg:#8a8a8a", "Send a message (/? for help)")])
+_GREY: Final = "fg:#8a8a8a"
+_PLACEHOLDER: Final = FormattedText([(_GREY, "Send a message (/? for help)")])
+_CONTINUED_PLACEHOLDER: Final = "Press Enter to send"
 _TAB: Final = " " * 8
 _KEPT: Final = 100
 
@@ -98,6 +101,18 @@ def _files(word: str) -> Iterable[Completion]:
     )
 
 
+class _Hint(Processor):
+    """Says on an empty last line of several how the message is sent."""
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        """The line, and on that one the hint."""
+        document, fragments = transformation_input.document, transformation_input.fragments
+        last = 0 < transformation_input.lineno == document.line_count - 1
+        if last and not document.lines[-1] and document.is_cursor_at_the_end and not is_open(document.text):
+            fragments = [*fragments, (_GREY, _CONTINUED_PLACEHOLDER)]
+        return Transformation(fragments)
+
+
 class Line:
     """Reads what people type, one input after another."""
 
@@ -113,6 +128,7 @@ class Line:
             multiline=True,
             prompt_continuation=CONTINUED,
             placeholder=_PLACEHOLDER,
+            input_processors=[_Hint()],
             key_bindings=_keys(),
             enable_suspend=True,
             input=source,
@@ -191,7 +207,7 @@ def typed_ahead() -> Iterator[None]:
 
 def is_open(text: str) -> bool:
     """Whether a text begins a message of several lines that has not come to its end."""
-    begins = text.startswith((QUOTES, f"/set system {QUOTES}"))
+    begins = text.startswith((QUOTES, f"/set system {QUOTES}", f"/set template {QUOTES}"))
     return begins and not (text.rstrip().endswith(QUOTES) and text.count(QUOTES) > 1)
 
 

@@ -1,13 +1,32 @@
 """Help: the pages of commands in the order people know from Ollama, made from the tables; and the command `help`."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from a3s_power.cli.main import COMMANDS, FLAGS, PROGRAM, SHORT, Entry, root
 from a3s_power.cli.options import HELP, Command, Flag, command
 
-_CLIENT_VARIABLES: Final = ("OLLAMA_HOST", "OLLAMA_API_KEY")
+_CLIENT: Final = ("OLLAMA_HOST", "OLLAMA_API_KEY")
+_SERVER_FIRST: Final = (
+    *("OLLAMA_DEBUG", "OLLAMA_HOST", "OLLAMA_CONTEXT_LENGTH", "OLLAMA_KEEP_ALIVE", "OLLAMA_MAX_LOADED_MODELS"),
+    *("OLLAMA_MAX_QUEUE", "OLLAMA_MODELS", "OLLAMA_NUM_PARALLEL", "OLLAMA_NOPRUNE", "OLLAMA_ORIGINS"),
+    *("OLLAMA_FLASH_ATTENTION", "OLLAMA_KV_CACHE_TYPE", "OLLAMA_LOAD_TIMEOUT"),
+)
+"""What the page of `serve` begins with, in the order people know; the others follow."""
+_ALONE: Final = dict.fromkeys(("help", "signin", "signout", "whoami", "completion", "update", "service"), ())
+_READ: Final[Mapping[str, Sequence[str]]] = _ALONE | {
+    "run": ("OLLAMA_EDITOR", "OLLAMA_HOST", "OLLAMA_NOHISTORY", "OLLAMA_API_KEY"),
+    "df": ("OLLAMA_MODELS",),
+    "prune": ("OLLAMA_MODELS",),
+    "logs": (),
+}
+"""The variables that a command reads, where those are not the client's."""
+_OWN: Final = {
+    "OLLAMA_EDITOR": "Editor for Ctrl-G and /edit; unset: VISUAL, EDITOR or vi",
+    "OLLAMA_NOHISTORY": "Keep no file of what was typed",
+}
+"""Variables of the chat, which are no settings."""
 
 
 @command("help")
@@ -79,11 +98,12 @@ def _rows(title: str, rows: Iterable[tuple[str, str]], least: int = 0) -> str:
 
 def _variables(entry: Entry) -> Iterator[tuple[str, str]]:
     """The environment variables that a command reads, with their help: the server reads nearly all of them."""
-    if entry.name == "help":
+    names = _READ.get(entry.name, _CLIENT)
+    if not names:
         return
     from a3s_power.config import declared  # noqa: PLC0415 -- the root's page does without
 
-    for one in declared():
-        for variable in one.setting.names:
-            if variable in _CLIENT_VARIABLES if entry.name != "serve" else variable != "OLLAMA_API_KEY":
-                yield variable, one.setting.help
+    told = _OWN | {variable: one.setting.help for one in declared() for variable in one.setting.names}
+    if entry.name == "serve":
+        names = (*_SERVER_FIRST, *(name for name in told if name not in (*_SERVER_FIRST, *_OWN, "OLLAMA_API_KEY")))
+    yield from ((name, told[name]) for name in names)

@@ -64,6 +64,7 @@ COMMANDS: Final = (
     Entry("logs", "", "Show what the server has written"),
     Entry("update", "", "Say how to get a newer version"),
     Entry("whoami", "", "Show the key that registries know this machine by", module="account"),
+    Entry("version", "", "Say which version runs"),
     Entry("doctor", "", "Check what the server needs on this machine"),
     Entry("help", "[COMMAND]", "Help about any command"),
 )

@@ -18,8 +18,15 @@ _KINDS: Final = (
     (b"\x89PNG\r\n\x1a\n", 0, "image", "image/png"),
     (b"WEBP", 8, "image", "image/webp"),
     (b"WAVE", 8, "audio", "audio/wave"),
+    (b"GIF8", 0, "", "image/gif"),
+    (b"BM", 0, "", "image/bmp"),
+    (b"%PDF-", 0, "", "application/pdf"),
+    (b"PK\x03\x04", 0, "", "application/zip"),
+    (b"\x1f\x8b\x08", 0, "", "application/x-gzip"),
 )
-"""What a file begins with, at which byte, what that is, and its type."""
+"""What a file begins with, at which byte, what that is where a model can be given it, and its type."""
+_BINARY: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+"""Bytes that no text has."""
 
 
 def begins_with_path(text: str) -> bool:
@@ -32,14 +39,18 @@ def extract(text: str) -> tuple[str, list[str]]:
     """The text without the paths in it, and the files' contents in base64. A path of no file stays in the text.
 
     Raises:
-        BadRequest: a file that is no picture or sound, or is too large, or cannot be read.
+        BadRequest: a file that is no picture or sound, or is too large, or cannot be read; that is told here already.
     """
     files: list[str] = []
     for found in _PATH.findall(text):
         path = Path(_plain(found))
         if not path.exists():
             continue
-        kind, content = _read(path)
+        try:
+            kind, content = _read(path)
+        except BadRequest as error:
+            print(f'Couldn\'t process file: "{one_line(str(error))}"', file=sys.stderr)
+            raise
         print(f"Added {kind} '{one_line(str(path))}'", file=sys.stderr)
         text = text.replace(f"'{found}'", "").replace(found, "")
         files.append(base64.b64encode(content).decode())
@@ -54,11 +65,12 @@ def _read(path: Path) -> tuple[str, bytes]:
     try:
         with path.open("rb") as file:
             head = file.read(_SNIFFED_BYTES)
-            kind = next((name for magic, at, name, _ in _KINDS if head[at : at + len(magic)] == magic), "")
+            kind, mime = next(
+                ((name, mime) for magic, at, name, mime in _KINDS if head[at : at + len(magic)] == magic),
+                ("", "application/octet-stream" if _BINARY.search(head) else "text/plain; charset=utf-8"),
+            )
             if not kind:
-                raise BadRequest(
-                    "invalid file type: " + ("text/plain" if head.isascii() else "application/octet-stream")
-                )
+                raise BadRequest(f"invalid file type: {mime}")
             if path.stat().st_size > MOST_BYTES:
                 raise BadRequest("file size exceeds maximum limit (100MB)")
             return kind, head + file.read()

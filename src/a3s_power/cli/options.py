@@ -122,10 +122,18 @@ def _long(arg: str, known: dict[str, Flag], rest: Iterator[str]) -> str:
     if name in HELP:
         return HELP[0]
     if name not in known:
-        raise BadRequest(f"unknown flag: {name}")
+        raise BadRequest(f"unknown flag: {name}{_like(name, known)}")
     if equals:
         return arg
     return f"{name}={known[name].bare or _following(rest, f'flag needs an argument: {name}')}"
+
+
+def _like(name: str, known: Iterable[str]) -> str:
+    """The flags that a wrong one may have meant, in the form that commands are suggested in."""
+    import difflib  # noqa: PLC0415 -- only ever on the way to an error
+
+    near = difflib.get_close_matches(name, [one for one in known if one.startswith("--")], n=3, cutoff=0.75)
+    return "\n\nDid you mean this?\n" + "".join(f"\t{one}\n" for one in near) if near else ""
 
 
 def _short(arg: str, known: dict[str, Flag], rest: Iterator[str]) -> Iterator[str]:

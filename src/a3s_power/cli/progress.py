@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TextIO
 
-from a3s_power.cli.terminal import is_terminal, one_line, size, width
+from a3s_power.cli.terminal import cut, is_terminal, one_line, size, width
 from a3s_power.core.sizes import human_bytes
 
 _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -34,7 +34,7 @@ class Spinner:
 
     def line(self, room: int) -> str:
         """How it looks now, on so many columns."""
-        message = f"{self._message[: room - 4]} " if self._message else ""
+        message = f"{cut(self._message, room - 4)} " if self._message else ""
         if self._stopped:
             return message
         self._frame = (self._frame + 1) % len(_FRAMES)
@@ -64,7 +64,10 @@ class Bar:
         """How it looks now, on so many columns."""
         percent = 100 if not self._total else self._completed * 100 // self._total
         head, tail = f"{self._message} {percent:3d}% ", self._tail()
-        cells = max(0, room - width(head) - width(tail) - 5)
+        cells = room - width(head) - width(tail) - 5
+        if cells < 0:
+            # A line longer than the terminal is would become two, and the next drawing would miss the first.
+            return cut(f"{cut(self._message, room - 7)} {percent:3d}% {tail.rstrip()}", room - 1)
         filled = cells * percent // 100
         return f"{head}▕{'█' * filled}{' ' * (cells - filled)}▏ {tail}"
 
@@ -103,7 +106,8 @@ class Progress:
         self._keep = keep
         self._lines: list[Spinner | Bar] = []
         self._said = ""
-        self._drawn = 0
+        self._drawn: list[str] = []
+        self._room = 0
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._painter = threading.Thread(target=self._paint, daemon=True)
@@ -128,10 +132,11 @@ class Progress:
             for line in self._lines:
                 line.stop()
             if self._keep:
-                self._draw()
+                self._draw(whole=True)
                 self._stream.write("\n" if self._drawn else "")
             elif self._drawn:
-                self._stream.write("\x1b[2K" + "\x1b[A\x1b[2K" * (self._drawn - 1) + "\x1b[1G")
+                rows = self._rows(size(self._stream).columns)
+                self._stream.write("\x1b[2K" + "\x1b[A\x1b[2K" * (rows - 1) + "\x1b[1G")
             self._stream.flush()
 
     def status(self, message: str) -> None:
@@ -140,10 +145,10 @@ class Progress:
             self._said = message
             self._add(Spinner(message), message)
 
-    def spin(self) -> None:
-        """Something goes on that needs no words: a terminal shows it, nothing else does."""
+    def spin(self, message: str = "") -> None:
+        """Something goes on: a terminal shows it, nothing else does."""
         if self._live:
-            self._add(Spinner(""), "")
+            self._add(Spinner(message), message)
 
     def bar(self, message: str, total: int) -> Bar:
         """A bar for so many bytes; its owner moves it on."""
@@ -176,16 +181,29 @@ class Progress:
             with self._lock:
                 self._draw()
 
-    def _draw(self) -> None:
-        if not self._lines:
+    def _draw(self, *, whole: bool = False) -> None:
+        """Draw what has changed since the last time; all of it when that is asked for, or the window has another width.
+
+        A slow link thus carries a turning spinner and a moving bar, and no line that stands still.
+        """
+        room, height = size(self._stream)
+        shown = [line.line(room) for line in self._lines[-height:]]
+        if not shown or (shown == self._drawn and room == self._room and not whole):
             return
-        room, rows = size(self._stream)
-        shown = self._lines[-rows:]
-        up = f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else ""
-        text = "\n".join(f"{line.line(room)}\x1b[K" for line in shown)
-        self._stream.write(f"\x1b[?2026h\x1b[?25l{up}\x1b[1G{text}\x1b[?25h\x1b[?2026l")
+        rows, before = self._rows(room), self._drawn
+        up = f"\x1b[{rows - 1}A" if rows > 1 else ""
+        cleared = "\x1b[J" if self._room not in (0, room) else ""
+        kept = len(before) if room == self._room and not whole else 0
+        text = "\n".join(
+            "" if at < kept and line == before[at] else f"{line}\x1b[K" for at, line in enumerate(shown)
+        )
+        self._stream.write(f"\x1b[?2026h\x1b[?25l{up}\x1b[1G{cleared}{text}\x1b[?25h\x1b[?2026l")
         self._stream.flush()
-        self._drawn = len(shown)
+        self._drawn, self._room = shown, room
+
+    def _rows(self, room: int) -> int:
+        """The rows that what was drawn takes now: terminals fold lines that a narrower window is too short for."""
+        return sum(max(1, -(-width(line) // room)) for line in self._drawn)
 
 
 def follow(lines: Iterable[Mapping[str, Any]], progress: Progress, label: Callable[[str, str], str]) -> None:

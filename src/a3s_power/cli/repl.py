@@ -21,11 +21,12 @@ from a3s_power.core.errors import BadRequest, PowerError
 
 _STAYS: Final = ("does not support thinking", "invalid think value")
 """In errors after which a chat goes on."""
+_OLLAMAS: Final = "https://ollama.com"
 _UPSTREAM: Final = "upstream error"
 _TRY_AGAIN: Final = "An error occurred while processing your message. Please try again.\n"
 _HINT: Final = "\nUse Ctrl + d or /bye to exit."
 _SET_WORDS: Final = (
-    *("parameter", "system", "history", "nohistory", "wordwrap", "nowordwrap", "format", "noformat"),
+    *("parameter", "system", "template", "history", "nohistory", "wordwrap", "nowordwrap", "format", "noformat"),
     *("verbose", "quiet", "think", "nothink"),
 )
 _SHOW_WORDS: Final = ("info", "license", "modelfile", "parameters", "system", "template")
@@ -74,11 +75,11 @@ class Repl:
         try:
             with (
                 Progress(keep=False) as waiting,
-                contextlib.closing(self.client.stream("/api/chat", session.request())) as lines,
+                contextlib.closing(self.client.stream(session.path, session.request())) as lines,
             ):
                 waiting.spin()
                 for line in lines:
-                    message = line.get("message") or {}
+                    message = line.get("message") or {**line, "content": line.get("response")}
                     if (
                         message.get("content")
                         or message.get("tool_calls")
@@ -126,13 +127,15 @@ class Repl:
 
     def _open(self, shown: Mapping[str, Any]) -> None:
         self.session.opened(shown)
-        if host := shown.get("remote_host"):
+        if host := one_line(str(shown.get("remote_host") or "")):
+            model = one_line(str(shown.get("remote_model", "")))
+            ollamas = host.startswith(_OLLAMAS)
             print(
-                f"Connecting to '{one_line(str(shown.get('remote_model', '')))}' on '{one_line(str(host))}'",
+                f"Connecting to '{model}' on '{'ollama.com' if ollamas else host}'{' ⚡' * ollamas}",
                 file=sys.stderr,
             )
         with Progress(keep=False) as waiting:
-            waiting.spin()
+            waiting.spin(f"loading {one_line(self.session.model)}")
             for _ in self.client.stream("/api/generate", self.session.loading()):
                 pass
 
@@ -165,8 +168,7 @@ class Repl:
         if files:
             try:
                 text, images = extract(text)
-            except BadRequest as error:
-                print(f'Couldn\'t process file: "{one_line(str(error))}"', file=sys.stderr)
+            except BadRequest:
                 return
         self.session.ask(self.pending + text, images)
         self.pending = ""

@@ -5,41 +5,26 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 from a3s_power.cli.borrowed import server_for
 from a3s_power.cli.client import Client, Refused, connect
 from a3s_power.cli.display import Answer, statistics
 from a3s_power.cli.media import extract
-from a3s_power.cli.options import BOOLEAN, NUMBER, TEXT, WHOLE, Flag, command
+from a3s_power.cli.option_flags import option_flags, options_said
+from a3s_power.cli.options import BOOLEAN, WHOLE, Flag, command
 from a3s_power.cli.progress import Progress
 from a3s_power.cli.pull import fetch
 from a3s_power.cli.session import Session, Shown
 from a3s_power.cli.terminal import harmless, is_terminal
 from a3s_power.core.durations import format_duration, parse_duration
 from a3s_power.core.errors import BadRequest, PowerError
-from a3s_power.core.options import KINDS
+from a3s_power.core.names import ModelName
 
-_TYPES: Final = {"integer": WHOLE, "float32": NUMBER, "boolean": BOOLEAN, "array": TEXT}
-_TOLD: Final = {
-    "num_ctx": "Tokens of context",
-    "num_predict": "Most tokens of the answer, -1 for no limit",
-    "repeat_penalty": "How much repeating is made unlikely, 1 for not at all",
-    "seed": "Seed of chance: the same seed, the same answer",
-    "stop": "A text that ends the answer, or a JSON list of them",
-    "temperature": "How much is left to chance, 0 for nothing",
-    "top_k": "Choose among this many likeliest tokens",
-    "top_p": "Choose among the likeliest tokens that make up this probability",
-}
-_OPTIONS: Final = tuple(
-    Flag(f"--{name.replace('_', '-')}", _TOLD.get(name, f"Option {name}"), _TYPES[kind], unsaid=True)
-    for name, kind in KINDS.items()
-    if kind in _TYPES
-)
-"""A flag for each option."""
 _LEVELS: Final = ("high", "medium", "low", "max")
 
-_NO_TEXT: Final = 'embedding models require input text. Usage: a3s-power run MODEL "your text here"'
+_NO_TEXT: Final = 'embedding models require input text. Usage: a3s-power run {} "your text here"'
 
 Said = Mapping[str, Any]
 """The flags of a command line, by name."""
@@ -48,7 +33,7 @@ Said = Mapping[str, Any]
 @command(
     "run",
     Flag("--dimensions", "Length of the vector, where the model embeds", WHOLE),
-    Flag("--format", "What the answer must be: json, or a JSON schema"),
+    Flag("--format", "What the answer must be: json, a JSON schema, or a file with one"),
     Flag("--hidethinking", "Leave out what the model thinks", BOOLEAN),
     Flag("--insecure", "Let the registry of an absent model be spoken to without encryption", BOOLEAN),
     Flag("--keepalive --keep-alive", "How long the model stays in memory afterwards, such as 5m"),
@@ -59,7 +44,7 @@ Said = Mapping[str, Any]
     Flag("--think", "Whether or how much to think: true, false, low, medium, high or max", bare="true"),
     Flag("--truncate", "Cut a text that is too long, where the model embeds", BOOLEAN, unsaid=True),
     Flag("--verbose", "Say what the answer took", BOOLEAN),
-    *_OPTIONS,
+    *option_flags(),
     least=1,
 )
 def run(words: tuple[str, ...], **said: Any) -> None:  # noqa: ANN401 -- the flags above, each of its own type
@@ -113,21 +98,12 @@ def _prompt(parts: Sequence[str | None]) -> str | None:
 def _common(said: Said) -> dict[str, Any]:
     """What every request carries. Raises BadRequest and InvalidDuration for flags that cannot be."""
     request: dict[str, Any] = {}
-    if options := {name: _option(name, said[name]) for name in KINDS if said.get(name) is not None}:
+    if options := options_said(said):
         request["options"] = options
     if said["keepalive"]:
         nanoseconds = parse_duration(said["keepalive"])
         request["keep_alive"] = -1 if nanoseconds < 0 else format_duration(nanoseconds)
     return request
-
-
-def _option(name: str, value: Any) -> object:  # noqa: ANN401 -- of the type its flag has
-    if KINDS[name] != "array" or not value.startswith("["):
-        return [value] if KINDS[name] == "array" else value
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise BadRequest(f"invalid value for --{name.replace('_', '-')}: no JSON list: {error}") from None
 
 
 def _generation(said: Said, capabilities: Sequence[str]) -> dict[str, Any]:
@@ -143,8 +119,11 @@ def _generation(said: Said, capabilities: Sequence[str]) -> dict[str, Any]:
 
 
 def _format(text: str) -> object:
+    """`json`, or a schema: itself, or the name of a file that holds it. Raises BadRequest."""
     if text == "json":
         return text
+    if not text.lstrip().startswith(("{", '"', "[")) and Path(text).is_file():
+        text = Path(text).read_text("utf-8", "replace")
     try:
         return json.loads(text)
     except ValueError as error:
@@ -166,7 +145,7 @@ def _chat(model: str, request: Mapping[str, Any], said: Said) -> None:
     with server_for(connect()) as client:
         shown = _shown(client, model, insecure=said["insecure"])
         if "embedding" in (shown.get("capabilities") or ()):
-            raise BadRequest(_NO_TEXT)
+            raise BadRequest(_NO_TEXT.format(model))
         session = Session(model, {**request, **_generation(said, ())}, wrap=wrap, verbose=verbose, hide=hide)
         session.think_said = said["think"] is not None
         chat(client, session, shown)
@@ -176,7 +155,7 @@ def _generate(client: Client, request: Mapping[str, Any], said: Said, prompt: st
     answer = Answer(wrap=not said["nowordwrap"], thinking=not said["hidethinking"])
     last: dict[str, Any] = {}
     with Progress(keep=False) as waiting:
-        waiting.spin()
+        waiting.spin("" if not is_terminal(sys.stderr) or _loaded(client, request["model"]) else "loading the model")
         for line in client.stream("/api/generate", {**request, "prompt": prompt}):
             if line.get("response") or (line.get("thinking") and not said["hidethinking"]):
                 waiting.stop()
@@ -193,9 +172,17 @@ def _generate(client: Client, request: Mapping[str, Any], said: Said, prompt: st
         print(statistics(last), end="", file=sys.stderr)
 
 
+def _loaded(client: Client, model: str) -> bool:
+    """Whether the model is in the server's memory; what cannot be told is."""
+    with contextlib.suppress(PowerError):
+        names = {ModelName.parse(each["name"]) for each in client.ask("GET", "/api/ps")["models"]}
+        return ModelName.parse(model) in names
+    return True
+
+
 def _embed(client: Client, request: Mapping[str, Any], said: Said, prompt: str) -> None:
     if not prompt:
-        raise BadRequest(_NO_TEXT)
+        raise BadRequest(_NO_TEXT.format(request["model"]))
     more = {name: said[name] for name in ("truncate", "dimensions") if said[name] is not None}
     with Progress(keep=False) as waiting:
         waiting.spin()

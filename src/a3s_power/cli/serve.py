@@ -24,8 +24,8 @@ from a3s_power.cli.options import WHOLE, Flag, command
 from a3s_power.config import Config
 from a3s_power.core.addresses import Address
 from a3s_power.core.errors import PowerError
-from a3s_power.scheduler.settings import Settings
-from a3s_power.service.local import LocalSettings, open_local
+from a3s_power.scheduler.settings import Settings, contexts
+from a3s_power.service.local import KeptSettings, LocalSettings, open_local
 
 _KEEP_ALIVE_SECONDS: Final = 75
 _FAREWELL_SECONDS: Final = 1
@@ -180,6 +180,7 @@ def local_settings(settings: Config) -> LocalSettings:
         noprune=settings.noprune,
         prefer_go=settings.go_template,
         registry=registry_settings(settings),
+        responses=_kept(settings, places.responses) if settings.store_responses else None,
         scheduler=Settings(
             max_loaded=settings.max_loaded_models,
             max_queue=settings.max_queue,
@@ -187,6 +188,8 @@ def local_settings(settings: Config) -> LocalSettings:
             keep_alive=settings.keep_alive,
             load_timeout=settings.load_timeout,
             context_length=settings.context_length,
+            context_share=settings.context_share,
+            contexts=contexts(settings.contexts),
             num_thread=settings.num_thread,
             kv_cache_type=settings.kv_cache_type,
             flash_attention=settings.flash_attention,
@@ -195,6 +198,15 @@ def local_settings(settings: Config) -> LocalSettings:
             main_gpu=settings.gpu.main_gpu,
             tensor_split=settings.gpu.tensor_split,
         ),
+    )
+
+
+def _kept(settings: Config, file: Path) -> KeptSettings:
+    return KeptSettings(
+        file=file,
+        count=settings.store_responses,
+        size=settings.store_responses_bytes,
+        seconds=settings.store_responses_age,
     )
 
 

@@ -4,9 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
-from xml.sax.saxutils import escape
 
 from a3s_power import config, paths
 from a3s_power.cli.options import BOOLEAN, Flag, command

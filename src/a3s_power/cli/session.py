@@ -62,11 +62,30 @@ class Session:
         if not self.think_said:
             self.think = True if self.shown.thinks else None
 
+    @property
+    def path(self) -> str:
+        """Where the next request goes: a template of one's own is taken by generate only."""
+        return "/api/generate" if self.template else "/api/chat"
+
     def request(self) -> dict[str, Any]:
-        """The body of the next chat."""
-        body: dict[str, Any] = {"model": self.model, "messages": self.messages}
+        """The body of the next request."""
+        body: dict[str, Any] = {"model": self.model} | (
+            self._prompt() if self.template else {"messages": self.messages}
+        )
         more = {"format": self.format, "options": self.options, "keep_alive": self.keep_alive, "think": self.think}
         return body | {name: value for name, value in more.items() if value is not None and value != {}}
+
+    def _prompt(self) -> dict[str, Any]:
+        """The last question as a prompt for the template, going on from the tokens of what was said before."""
+        question = self.messages[-1]
+        body = {"prompt": question["content"], "template": self.template, "system": self.system}
+        more = {"images": question.get("images"), "context": self.last.get("context")}
+        return body | {name: value for name, value in more.items() if value}
+
+    def set_template(self, text: str) -> None:
+        """A prompt template for what follows; what was said before is forgotten, as that was rendered by another."""
+        self.template = text
+        self.clear()
 
     def loading(self) -> dict[str, Any]:
         """The body that brings the model into memory."""

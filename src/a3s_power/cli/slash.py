@@ -108,6 +108,8 @@ def _set(chat: Chat, said: Said) -> None:
         _parameter(chat, said.words[1:])
     elif said.words[0] == "system":
         _system(chat, said.line)
+    elif said.words[0] == "template":
+        _template(chat, said.line)
     elif said.words[0] in ("think", "nothink"):
         _think(chat, said.words)
     elif said.words[0] == "format":
@@ -140,6 +142,16 @@ def _system(chat: Chat, line: str) -> None:
         return
     chat.session.set_system(text)
     print("Set system message.")
+
+
+def _template(chat: Chat, line: str) -> None:
+    text = line.partition("template")[2].strip()
+    text = text.removeprefix(QUOTES).removesuffix(QUOTES) if text.startswith(QUOTES) else text
+    if not text:
+        print(slash_help.SET_HELP, file=sys.stderr)
+        return
+    chat.session.set_template(text)
+    print("Set prompt template; what was said before is forgotten.")
 
 
 def _think(chat: Chat, words: list[str]) -> None:

@@ -27,6 +27,7 @@ SET_HELP: Final = """\
 Available Commands:
   /set parameter ...     Set a parameter
   /set system <string>   Set system message
+  /set template <string> Set prompt template
   /set history           Enable history
   /set nohistory         Disable history
   /set wordwrap          Enable wordwrap

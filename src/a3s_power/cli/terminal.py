@@ -60,6 +60,18 @@ def char_width(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
+def cut(text: str, columns: int) -> str:
+    """As much of the text's beginning as so many columns hold."""
+    if text.isascii():
+        return text[: max(0, columns)]
+    taken = 0
+    for at, char in enumerate(text):
+        taken += char_width(char)
+        if taken > columns:
+            return text[:at]
+    return text
+
+
 class Wrapper:
     """Breaks lines between words as text comes, on a terminal of so many columns.
 

@@ -10,6 +10,15 @@ from a3s_power.core.errors import PowerError
 _PATIENCE_SECONDS = 1.0
 
 
+def __getattr__(name: str) -> object:
+    """The command `version`, made when the table of commands asks for it: `--version` does without."""
+    if name != "version":
+        raise AttributeError(name)
+    from a3s_power.cli.options import command  # noqa: PLC0415
+
+    return command("version", most=0)(lambda words: show_version())  # noqa: ARG005 -- it takes none
+
+
 def show_version() -> None:
     """Print what runs. A server that cannot be reached is a warning, as in Ollama."""
     address = _address()

@@ -7,7 +7,7 @@
     ├── NotAllowed 403
     ├── NotFound 404        ModelNotFound · BlobNotFound
     ├── NotSupported 501    what this version, or this kind of model, does not offer
-    ├── Busy 503            QueueFull
+    ├── Busy 503            QueueFull · Overdue
     ├── EngineFailed 500    EngineRefused · EngineMissing · LoadFailed · LoadStalled · OutOfMemory · RunnerDied
     ├── StoreFailed 500     DigestMismatch (400) · InUse (409) · DiskFull (507) · BadManifest
     └── RegistryFailed 500  Unreachable · NotThere · NeedsConsent · Unauthorized · Refused · BadAnswer · Cancelled
@@ -88,7 +88,13 @@ class BadFile(BadRequest):
 
 
 class PromptTooLong(BadRequest):
-    """A prompt that does not fit into the context and may not be cut."""
+    """A prompt that does not fit into the context and may not be cut. `tokens` is its length, 0 where it is unknown."""
+
+    tokens: int = 0
+
+    def __init__(self, message: str, tokens: int = 0) -> None:
+        super().__init__(message)
+        self.tokens = tokens
 
 
 class NotCapable(BadRequest):
@@ -150,6 +156,13 @@ class QueueFull(Busy):
     """More requests wait than are allowed to. The two blanks are Ollama's."""
 
     def __init__(self, message: str = "server busy, please try again.  maximum pending requests exceeded") -> None:
+        super().__init__(message)
+
+
+class Overdue(Busy):
+    """A request that waited for its slot until its deadline."""
+
+    def __init__(self, message: str = "server busy, please try again.  the request's deadline has passed") -> None:
         super().__init__(message)
 
 

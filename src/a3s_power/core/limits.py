@@ -19,10 +19,21 @@ TOOLS: Final = 512
 STOPS: Final = 64
 STOP_BYTES: Final = 1024
 EMBED_INPUTS: Final = 2048
+RERANK_DOCUMENTS: Final = 2048
 TOP_LOGPROBS: Final = 20
+CHOICES: Final = 64
+"""Answers that one request may want."""
 IMAGES: Final = 32
 IMAGE_BYTES: Final = 20 * MIB
 """Of one image as it is sent, in base64."""
+IMAGE_PIXELS: Final = 64_000_000
+IMAGES_PIXELS: Final = 128_000_000
+"""Of all images of a request: the engine holds them all at once, three bytes for each."""
+IMAGE_RATIO: Final = 200
+"""Of an image's longer side to its shorter one."""
+IMAGE_SCANS: Final = 200
+"""Times that a progressive JPEG goes over the whole image; a usual one does so about ten times."""
+AUDIO_SECONDS: Final = 30 * 60
 
 # Files
 MANIFEST_BYTES: Final = 1 * MIB

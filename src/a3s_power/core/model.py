@@ -6,13 +6,16 @@ from typing import Any, Final, Literal
 import msgspec
 
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import NotCapable
+from a3s_power.core.errors import NotCapable, PowerError
 from a3s_power.core.manifest import ConfigBlob, Manifest
 from a3s_power.core.messages import Message
 from a3s_power.core.names import ModelName
 from a3s_power.core.options import Asked
 
-Capability = Literal["completion", "embedding", "tools", "insert", "vision", "audio", "thinking", "image"]
+Capability = Literal["completion", "embedding", "tools", "insert", "vision", "audio", "thinking", "image", "rerank"]
+
+RANK_POOLING: Final = 4
+"""What `pooling_type` says in the weights of a re-ranker."""
 
 DEFAULT_TEMPLATE: Final = "{{ .Prompt }}"
 """What show prints for a model that has no template at all."""
@@ -45,6 +48,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     vision: bool = False
     audio: bool = False
     causal: bool = True
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it makes one score of a text, and so no vector."""
+        return self.pooling == RANK_POOLING
 
 
 class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +128,7 @@ class Resident(msgspec.Struct, frozen=True, kw_only=True):
     """A model in memory, under the name that loaded it.
 
     `memory_bytes` is all it takes, `gpu_bytes` the part on GPUs; `context_length` is what one request may use;
-    `expires` is when it leaves, `None` when it stays.
+    `expires` is when it leaves, `None` when it stays; `load_ns` is what its load took, in nanoseconds.
     """
 
     model: Model
@@ -128,3 +136,21 @@ class Resident(msgspec.Struct, frozen=True, kw_only=True):
     gpu_bytes: int
     context_length: int
     expires: datetime | None
+    load_ns: int = 0
+
+
+class FailedLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that could not be brought into memory when it was tried last: why, and when."""
+
+    model: ModelName
+    error: PowerError
+    moment: datetime
+
+
+class EngineState(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine of the table. `version` is that of its library, empty where that is not installed."""
+
+    name: str
+    formats: tuple[str, ...]
+    library: str
+    version: str

@@ -43,6 +43,21 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mirostat: int | None = None
     mirostat_tau: float | None = None
     mirostat_eta: float | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_penalty_last_n: int | None = None
+    dry_sequence_breakers: tuple[str, ...] | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    top_n_sigma: float | None = None
+    dynatemp_range: float | None = None
+    dynatemp_exponent: float | None = None
+    adaptive_target: float | None = None
+    adaptive_decay: float | None = None
+    min_keep: int | None = None
+    ignore_eos: bool | None = None
+    samplers: tuple[str, ...] | None = None
     stop: tuple[str, ...] | None = None
 
     @classmethod
@@ -85,17 +100,34 @@ NAMES: Final = Options.__struct_fields__
 _FLOATS: Final = frozenset(
     {
         *("top_p", "min_p", "typical_p", "temperature", "mirostat_tau", "mirostat_eta"),
-        *("repeat_penalty", "presence_penalty", "frequency_penalty"),
+        *("repeat_penalty", "presence_penalty", "frequency_penalty", "dry_multiplier", "dry_base"),
+        *("xtc_probability", "xtc_threshold", "top_n_sigma", "dynatemp_range", "dynatemp_exponent"),
+        *("adaptive_target", "adaptive_decay"),
     }
 )
-_BOOLEANS: Final = frozenset({"use_mmap", "use_mlock", "flash_attention"})
+_BOOLEANS: Final = frozenset({"use_mmap", "use_mlock", "flash_attention", "ignore_eos"})
+_ARRAYS: Final = frozenset({"stop", "dry_sequence_breakers", "samplers"})
 KINDS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(NAMES, "integer"),
     **dict.fromkeys(_FLOATS, "float32"),
     **dict.fromkeys(_BOOLEANS, "boolean"),
-    "stop": "array",
+    **dict.fromkeys(_ARRAYS, "array"),
 }
 """The type of each option, in Go's word for it."""
+SAMPLERS: Final = (
+    *("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "typical_p", "top_p", "min_p", "xtc", "temperature"),
+    *("infill", "adaptive_p"),
+)
+"""What the option `samplers` may name, in any order: the steps by which a token is chosen."""
+
+Bias = tuple[tuple[int, float], ...]
+"""Token ids and what is added to their logits; minus infinity forbids a token."""
+
+_BIASES: Final = "logit_bias"
+_MOST_BIASES: Final = 1024
+_LARGEST_BIAS: Final = 1e6
+_MOST_BREAKERS: Final = 64
+_LONGEST_BREAKER: Final = 256
 _INT32: Final = 2**31 - 1
 _INT64: Final = 2**63 - 1
 
@@ -108,6 +140,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     options: Options = Options()
+    logit_bias: Bias = ()
     problem: str = ""
     unknown: tuple[str, ...] = ()
 
@@ -115,9 +148,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     def read(cls, values: Mapping[str, Any]) -> Self:
         """Read a JSON object of options. Never raises: see `checked`."""
         known = {name: value for name, value in values.items() if name in KINDS and value is not None}
-        unknown = tuple(name for name in values if name not in KINDS)
+        unknown = tuple(name for name in values if name not in KINDS and name != _BIASES)
         try:
-            return cls(options=Options(**{name: _value(name, value) for name, value in known.items()}), unknown=unknown)
+            return cls(
+                options=Options(**{name: _value(name, value) for name, value in known.items()}),
+                logit_bias=logit_bias(values.get(_BIASES)),
+                unknown=unknown,
+            )
         except InvalidOption as error:
             return cls(problem=error.message, unknown=unknown)
 
@@ -139,7 +176,7 @@ def _value(name: str, value: object) -> Any:  # noqa: ANN401 -- of the type its 
                 raise InvalidOption(f'option "{name}" must be of type boolean')
             return value
         case "array":
-            return _strings(name, value)
+            return _checked(name, _strings(name, value))
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
@@ -172,6 +209,50 @@ def _strings(name: str, value: object) -> tuple[str, ...]:
     if not all(isinstance(item, str) for item in value):
         raise InvalidOption(f'option "{name}" must be of an array of strings')
     return tuple(value)
+
+
+def _checked(name: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The texts, where the engine takes them all: it would drop what it does not know, or work for ever."""
+    match name:
+        case "samplers":
+            if strange := [text for text in texts if text not in SAMPLERS]:
+                raise InvalidOption(f'option "samplers" has no "{strange[0]}"; there are: {", ".join(SAMPLERS)}')
+        case "dry_sequence_breakers":
+            if not 0 < len(texts) <= _MOST_BREAKERS or any(len(text) > _LONGEST_BREAKER for text in texts):
+                limits = f"1 to {_MOST_BREAKERS} strings of at most {_LONGEST_BREAKER} characters"
+                raise InvalidOption(f'option "{name}" must be of {limits}')
+    return texts
+
+
+def logit_bias(value: object) -> Bias:
+    """Biases from an object of token ids, or from a list of pairs; `false` forbids a token.
+
+    Raises:
+        InvalidOption: it is neither, or there are too many of them.
+    """
+    if value is None:
+        return ()
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(pairs, list):
+        raise InvalidOption('option "logit_bias" must be of type object')
+    if len(pairs) > _MOST_BIASES:
+        raise InvalidOption(f'option "logit_bias" has too many tokens: the limit is {_MOST_BIASES}')
+    return tuple(map(_bias, pairs))
+
+
+def _bias(pair: object) -> tuple[int, float]:
+    match pair:
+        case (str() as text, bias) if text.isdecimal() and text.isascii() and len(text) < len(str(_INT32)):
+            token = int(text)
+        case (int() as token, bias) if not isinstance(token, bool) and 0 <= token <= _INT32:
+            pass
+        case _:
+            raise InvalidOption('option "logit_bias" must be of token ids and numbers')
+    if bias is False:
+        return token, -math.inf
+    if not _is_number(bias):
+        raise InvalidOption('option "logit_bias" must be of token ids and numbers')
+    return token, max(-_LARGEST_BIAS, min(_LARGEST_BIAS, float(bias)))
 
 
 def unknown_names(names: Iterable[str]) -> str:

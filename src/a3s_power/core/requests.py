@@ -1,4 +1,4 @@
-"""Chat, Generate and Embed: what a client wants, with nothing left of the dialect it said it in."""
+"""Chat, Generate, Embed, Rerank and more: what a client wants, with nothing left of the dialect it said it in."""
 
 from typing import Any
 
@@ -26,6 +26,8 @@ class _Generation(_Inference, frozen=True, kw_only=True):
 
     format: Format = None
     think: Think = None
+    think_if_able: bool = False
+    """A model that cannot think answers without, instead of being refused."""
     truncate: bool = True
     shift: bool | None = None
     top_logprobs: int | None = None
@@ -79,31 +81,98 @@ class Embed(_Inference, frozen=True, kw_only=True):
 
 
 class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to an Embed: one vector of 32-bit floats per text; times in nanoseconds."""
+    """The answer to an Embed: one vector of 32-bit floats per text; times in nanoseconds.
+
+    `cut` are the places of the texts that were too long and lost their ends.
+    """
 
     vectors: tuple[tuple[float, ...], ...]
+    prompt_tokens: int = 0
+    cut: tuple[int, ...] = ()
+    load_ns: int = 0
+    total_ns: int = 0
+
+
+class Rerank(_Inference, frozen=True, kw_only=True):
+    """How well documents answer a query. `top` asks for the best ones only, 0 for all.
+
+    With `truncate` a document that is too long is cut, else the whole request is refused.
+    """
+
+    query: str
+    documents: tuple[str, ...]
+    top: int = 0
+    truncate: bool = True
+
+
+class Ranked(msgspec.Struct, frozen=True, kw_only=True):
+    """A document by its place in the request. `logit` is what the model says, `score` the same between 0 and 1."""
+
+    index: int
+    score: float
+    logit: float
+    truncated: bool = False
+
+
+class Ranking(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a Rerank, best first, the earlier one of equals first; times in nanoseconds."""
+
+    results: tuple[Ranked, ...]
     prompt_tokens: int = 0
     load_ns: int = 0
     total_ns: int = 0
 
 
-class Create(msgspec.Struct, frozen=True, kw_only=True):
-    """Make a model: from another (`source`) or from uploaded files (file name to digest); `source` wins.
+class Tokenize(_Inference, frozen=True, kw_only=True):
+    """Token ids of a text. `first` puts the vocabulary's own first token before it, once, as before every prompt.
 
-    `files` is `None` when the request names none. Empty texts say nothing, as in the request. `messages` replace
-    those of the source when there are any, `parameters` override key by key, licenses are added.
+    Without `special` the names of special tokens are read as plain text.
+    """
+
+    text: str
+    first: bool = False
+    special: bool = True
+
+
+class Detokenize(_Inference, frozen=True, kw_only=True):
+    """The text of token ids."""
+
+    tokens: tuple[int, ...]
+
+
+Request = Chat | Generate | Embed | Rerank | Tokenize | Detokenize
+"""What needs a model's child."""
+
+
+class Tokenized(msgspec.Struct, frozen=True, kw_only=True):
+    """A text and its token ids, whichever was asked for; times in nanoseconds."""
+
+    text: str
+    tokens: tuple[int, ...]
+    load_ns: int = 0
+    total_ns: int = 0
+
+
+class Create(msgspec.Struct, frozen=True, kw_only=True):
+    """Make a model: from another (`source`) or from uploaded files (file name to digest).
+
+    Beside a source, files can be projectors and adapters. `files` is `None` when the request names none. Empty texts
+    say nothing, as in the request. `messages` replace those of the source when there are any, `parameters` override key
+    by key, licenses are added.
     """
 
     model: ModelName
     source: ModelName | None = None
     files: dict[str, str] | None = None
     adapters: dict[str, str] | None = None
+    draft_files: dict[str, str] | None = None
     template: str = ""
     system: str = ""
     licenses: tuple[str, ...] = ()
     parameters: dict[str, Any] = {}
     messages: tuple[Message, ...] = ()
     quantize: str = ""
+    draft_quantize: str = ""
     renderer: str = ""
     parser: str = ""
     requires: str = ""

@@ -7,7 +7,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Counts in tokens, times in nanoseconds.
 
     `prompt_tokens` counts cached and newly evaluated ones; `dropped_messages` the oldest turns that were left
-    out and `cut_tokens` the tokens cut from the middle of the prompt because the context was full.
+    out and `cut_tokens` the tokens cut from the middle of the prompt because the context was full. `shifted` says that
+    the context became full meanwhile and its oldest tokens were dropped.
     """
 
     prompt_tokens: int = 0
@@ -19,3 +20,4 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     total_ns: int = 0
     dropped_messages: int = 0
     cut_tokens: int = 0
+    shifted: bool = False

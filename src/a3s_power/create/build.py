@@ -23,7 +23,7 @@ from a3s_power.create import quantize
 from a3s_power.create.checks import check_request, info_count, info_text, info_texts, version
 from a3s_power.create.child import Children
 from a3s_power.create.making import Making, Report
-from a3s_power.create.sources import Source, from_files, from_model, with_adapters
+from a3s_power.create.sources import Source, from_files, from_model, with_adapters, with_draft, with_files
 from a3s_power.store import Store
 from a3s_power.store.layers import write_messages, write_parameters
 
@@ -45,6 +45,13 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     kept: tuple[Layer, ...]
     new: tuple[tuple[str, bytes], ...]
     config: ConfigBlob
+
+
+class _Levels(msgspec.Struct, frozen=True, kw_only=True):
+    """What weights and draft model are to be quantised to; empty for what stays as it is."""
+
+    weights: str
+    draft: str
 
 
 def build(
@@ -70,9 +77,13 @@ def build(
     check_request(request)
     with Making.begun(store, report, children or Children()) as making:
         source = with_adapters(_source(request, making), request.adapters or {}, making)
-        level = quantize.level(request.quantize, source.header)
-        plan = _plan(request, source, level, check_template)
-        layers = [_quantized(layer, source, level, making) for layer in plan.kept]
+        source = with_draft(source, request.draft_files or {}, making)
+        levels = _Levels(
+            weights=quantize.level(request.quantize, source.header),
+            draft=quantize.draft_level(request.draft_quantize, source.draft),
+        )
+        plan = _plan(request, source, levels.weights, check_template)
+        layers = [_quantized(layer, source, levels, making) for layer in plan.kept]
         layers += [making.put(media_type, content) for media_type, content in plan.new]
         config = making.put(types.CONFIG_TYPE, write_config(plan.config))
         for layer in layers:
@@ -87,16 +98,22 @@ def build(
 
 def _source(request: Create, making: Making) -> Source:
     if request.source is not None:
-        return from_model(making.store.models.read(request.source))
+        source = from_model(making.store.models.read(request.source))
+        return with_files(source, request.files, making) if request.files else source
     if request.files is None:
         raise BadRequest("neither 'from' or 'files' was specified")
     return from_files(request.files, making)
 
 
-def _quantized(layer: Layer, source: Source, level: str, making: Making) -> Layer:
-    if not level or source.header is None or layer.media_type != types.MODEL:
-        return layer
-    return quantize.quantized(layer, source.header, level, making)
+def _quantized(layer: Layer, source: Source, levels: _Levels, making: Making) -> Layer:
+    match layer.media_type:
+        case types.MODEL:
+            header, level = source.header, levels.weights
+        case types.DRAFT:
+            header, level = source.draft, levels.draft
+        case _:
+            return layer
+    return quantize.quantized(layer, header, level, making) if header and level else layer
 
 
 def _plan(request: Create, source: Source, level: str, check_template: Callable[[str], None]) -> _Plan:

@@ -1,22 +1,14 @@
 """What a create request may say: file names, digests, names of renderers and parsers, versions, info."""
 
 import re
+from itertools import chain
 from typing import Any, Final
 
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import BadRequest, InvalidDigest
+from a3s_power.core.errors import BadRequest
 from a3s_power.core.requests import Create
-from a3s_power.prompt.capabilities import PARSERS
-
-RENDERERS: Final = frozenset(
-    {
-        *("qwen3-coder", "qwen3-vl-instruct", "qwen3-vl-thinking", "qwen3.5", "qwen3.8", "ornith", "cogito"),
-        *("deepseek3.1", "olmo3", "olmo3.1", "olmo3-think", "olmo3-32b-think", "nemotron-3-nano", "nemotron-3.5-nano"),
-        *("gemma4", "gemma4-small", "gemma4-large", "functiongemma", "glm-4.7", "glm-ocr", "lfm2", "lfm2-thinking"),
-        *("laguna", "poolside-v1", "cohere", "glimmer"),
-    }
-)
-"""Ollama's named renderers."""
+from a3s_power.prompt.families import NAMES
+from a3s_power.prompt.readings import READINGS
 
 _UNPLAIN: Final = re.compile(r"[\x00-\x1f\x7f\\:]")
 _NUMBER: Final = r"(?:0|[1-9][0-9]*)"
@@ -24,17 +16,17 @@ _SEMVER: Final = re.compile(rf"v?({_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:-[0-9A
 
 
 def check_request(request: Create) -> None:
-    """What Ollama refuses before it begins. Raises BadRequest and InvalidDigest."""
-    files = {**(request.files or {}), **(request.adapters or {})}
-    if not all(map(_relative, files)):
+    """What Ollama refuses before it begins. Raises BadRequest; InvalidDigest is of this kind."""
+    groups = [group or {} for group in (request.files, request.adapters, request.draft_files)]
+    if not all(_relative(path) for group in groups for path in group):
         raise BadRequest("file path must be relative")
-    if not all(files.values()):
-        raise InvalidDigest
-    for digest in files.values():
+    for digest in chain.from_iterable(group.values() for group in groups):
         Digest.parse(digest)
-    if request.renderer and request.renderer not in RENDERERS:
+    if request.draft_quantize and not request.draft_files:
+        raise BadRequest("--draft-quantize requires a DRAFT model")
+    if request.renderer and request.renderer not in NAMES:
         raise BadRequest(f'unknown renderer "{request.renderer}"')
-    if request.parser and request.parser not in PARSERS:
+    if request.parser and request.parser not in READINGS:
         raise BadRequest(f'unknown parser "{request.parser}"')
 
 

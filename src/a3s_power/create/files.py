@@ -15,6 +15,7 @@ from a3s_power.create.making import Making
 from a3s_power.gguf.facts import kind_of
 from a3s_power.gguf.layout import ALIGNMENT, Header, Kind, TensorInfo
 from a3s_power.gguf.reader import is_gguf, read_header, read_pairs
+from a3s_power.gguf.sanity import check_vocabulary
 from a3s_power.gguf.writer import Writable
 from a3s_power.log import get_logger
 from a3s_power.store import Store
@@ -75,6 +76,7 @@ def read(name: str, digest: str, making: Making) -> File:
         if not is_gguf(content):
             raise BadFile("supplied file was not in GGUF format")
         header = read_header(content)
+        check_vocabulary(read_pairs(content))
     kind = kind_of(header)
     return File(name, Layer(media_type=MEDIA_TYPES[kind], digest=str(blob), size=size), header, kind)
 

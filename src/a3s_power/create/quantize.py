@@ -57,6 +57,14 @@ def level(asked: str, header: Header | None) -> str:
     return wanted
 
 
+def draft_level(asked: str, header: Header | None) -> str:
+    """The same for a draft model. Raises PowerError."""
+    source = source_level(header)
+    if asked and source not in ("F16", "BF16", "F32"):
+        raise PowerError(f"draft quantization requires an unquantized draft model, got {source}")
+    return level(asked, header)
+
+
 def source_level(header: Header | None) -> str:
     """What the weights are: what the file says, and where it says nothing the type most of them have."""
     if header is None:

@@ -1,5 +1,6 @@
 """The table of engines. Reading it imports none of them: each is imported in a child only."""
 
+import sys
 from typing import Final, Literal, NamedTuple
 
 from a3s_power.core.errors import EngineMissing
@@ -19,6 +20,10 @@ class EngineInfo(NamedTuple):
     environment: tuple[tuple[str, str], ...] = ()
 
 
+# llama.cpp hands what a client sent and it cannot decode to ffprobe and ffmpeg, where it finds them. On Windows
+# libraries are found by this path, too.
+_NO_PROGRAMS: Final = () if sys.platform == "win32" else (("PATH", "/dev/null"),)
+
 ENGINES: Final[dict[str, EngineInfo]] = {
     "llamacpp": EngineInfo(
         "a3s_power.engines.llamacpp:LlamaCpp",
@@ -31,6 +36,7 @@ ENGINES: Final[dict[str, EngineInfo]] = {
             ("GGML_NO_BACKTRACE", "1"),
             # Any value makes the engine print its load progress to stdout, without Python's lock.
             ("LLAMA_SERVER_ROUTER_PORT", "1"),
+            *_NO_PROGRAMS,
         ),
     ),
     "echo": EngineInfo("a3s_power.engines.echo:Echo", frozenset({"gguf", "safetensors"})),

@@ -8,7 +8,7 @@ import msgspec
 from a3s_power.core.errors import PromptTooLong
 from a3s_power.core.events import TokenLogprob
 from a3s_power.core.model import ModelFiles
-from a3s_power.core.options import Options
+from a3s_power.core.options import Bias, Options
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +40,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
     `bos` and `eos` are those tokens as text, empty for a vocabulary that has none; with `adds_bos` the engine puts the
     first of them before every text. `chat_template` is the model's own, in Jinja, empty when it has none.
+    `media_marker` is what stands in a prompt's text for an image or sound: random, so that no user can write it; empty
+    for a model that takes none.
     """
 
     context_length: int
@@ -50,6 +52,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     eos: str = ""
     adds_bos: bool = False
     chat_template: str = ""
+    media_marker: str = ""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -62,7 +65,8 @@ class Piece(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a generation ended. Times in nanoseconds; `prompt_tokens` counts cached ones too.
 
-    `stop_text` is the one of the job's stop texts that ended it, empty when none did.
+    `stop_text` is the one of the job's stop texts that ended it, empty when none did. `tokens` are the answer's ids,
+    without the one that ended it, `None` where they were not asked for or the engine did not tell them all.
     """
 
     reason: Literal["stop", "length"]
@@ -72,12 +76,22 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     prompt_ns: int = 0
     output_ns: int = 0
     stop_text: str = ""
+    tokens: tuple[int, ...] | None = None
 
 
 class Vectors(msgspec.Struct, frozen=True, kw_only=True):
-    """Embeddings: one row of floats per text, and the tokens of all texts together."""
+    """Embeddings: one row of floats per text, the tokens of all texts together, and which texts were cut to fit."""
 
     rows: tuple[tuple[float, ...], ...]
+    prompt_tokens: int
+    cut: tuple[int, ...] = ()
+
+
+class Scores(msgspec.Struct, frozen=True, kw_only=True):
+    """How well documents answer a query: a logit for each, which of them were cut to fit, and the tokens of all."""
+
+    logits: tuple[float, ...]
+    truncated: tuple[bool, ...]
     prompt_tokens: int
 
 
@@ -86,10 +100,15 @@ class Job:
 
     `options` are complete: every request option has its value. `max_tokens` is -1 for no limit but the context.
     `stop` texts end the answer and are not part of it. `visible` are special tokens that must appear as text.
-    `top_logprobs` is `None` for no log-probabilities.
+    `top_logprobs` is `None` for no log-probabilities. `logit_bias` is token ids and what is added to their logits.
+    With `want_tokens` the outcome has the answer's token ids. `grammar` is what the answer must follow, in GBNF; empty
+    for none. `media` are files, one for each marker in the prompt, in their order: PNGs, or sound.
     """
 
-    __slots__ = ("cancelled", "max_tokens", "options", "prompt", "stop", "top_logprobs", "visible")
+    __slots__ = (
+        *("cancelled", "logit_bias", "max_tokens", "options", "prompt", "stop", "top_logprobs", "visible"),
+        *("grammar", "media", "want_tokens"),
+    )
 
     def __init__(
         self,
@@ -100,6 +119,10 @@ class Job:
         stop: Sequence[str] = (),
         visible: Sequence[str] = (),
         top_logprobs: int | None = None,
+        logit_bias: Bias = (),
+        want_tokens: bool = False,
+        grammar: str = "",
+        media: Sequence[bytes] = (),
     ) -> None:
         self.prompt = prompt
         self.options = options
@@ -107,6 +130,10 @@ class Job:
         self.stop = stop
         self.visible = visible
         self.top_logprobs = top_logprobs
+        self.logit_bias = logit_bias
+        self.want_tokens = want_tokens
+        self.media = media
+        self.grammar = grammar
         self.cancelled = False
 
 
@@ -115,7 +142,7 @@ def prompt_too_long(tokens: int, limit: int) -> PromptTooLong:
     message = f"request ({tokens} tokens) exceeds the available context size ({limit} tokens), try increasing it"
     detail = {"code": 400, "message": message, "type": "exceed_context_size_error"}
     counts = {"n_prompt_tokens": tokens, "n_ctx": limit}
-    return PromptTooLong(msgspec.json.encode({"error": detail | counts}).decode())
+    return PromptTooLong(msgspec.json.encode({"error": detail | counts}).decode(), tokens)
 
 
 class Engine(Protocol):
@@ -135,8 +162,16 @@ class Engine(Protocol):
         """Answer a prompt. Raises PromptTooLong before anything is evaluated when it does not fit."""
         ...
 
+    def count(self, job: Job) -> int:
+        """How many tokens a prompt with media is; nothing is answered. Raises PromptTooLong as `generate`."""
+        ...
+
     def embed(self, texts: Sequence[str], *, truncate: bool, normalize: bool) -> Vectors:
         """Vectors of texts, cut to the context when `truncate`, else PromptTooLong."""
+        ...
+
+    def rerank(self, query: str, documents: Sequence[str], *, truncate: bool) -> Scores:
+        """How well documents answer a query, each cut to the context when `truncate`, else PromptTooLong."""
         ...
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:

@@ -4,15 +4,21 @@ import base64
 import math
 import platform
 import sys
+import threading
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from a3s_power.core.errors import EngineFailed, EngineMissing, LoadFailed, PromptTooLong
 from a3s_power.core.model import Facts, ModelFiles
+from a3s_power.engines import llamacpp_media
 from a3s_power.engines import llamacpp_wire as wire
-from a3s_power.engines.engine import Job, Loaded, LoadOptions, Outcome, Piece, Vectors
+from a3s_power.engines.engine import Job, Loaded, LoadOptions, Outcome, Piece, Scores, Vectors
+from a3s_power.engines.llamacpp_judge import judged
+from a3s_power.engines.llamacpp_logprobs import Ask
 from a3s_power.engines.llamacpp_params import (
     Machine,
     Settings,
@@ -22,12 +28,20 @@ from a3s_power.engines.llamacpp_params import (
     settings,
 )
 from a3s_power.engines.llamacpp_socket import EngineSocket, Listener, listener
+from a3s_power.engines.llamacpp_stream import Stream
 from a3s_power.gguf.facts import facts as read_facts
+from a3s_power.gguf.layout import Header
 from a3s_power.gguf.reader import read_header
+from a3s_power.gguf.vocabulary import Vocabulary
 
 _NEEDED: Final = ("avx2", "f16c", "fma", "bmi2")
 _X86: Final = frozenset({"x86_64", "AMD64", "i686"})
+_LIKELIEST: Final = 100
+"""Among so many tokens one that was said is looked for."""
 _HTTP_THREADS: Final = 2
+_CHANCES: Final = frozenset({"qwen3", "qwen3vl"})
+_RANK_SPECIALS: Final = 4
+"""Tokens at most between and around a query and a document that no template joins."""
 
 
 class LlamaCpp:
@@ -42,19 +56,29 @@ class LlamaCpp:
         self._bos = ""
         self._eos = ""
         self._ends: tuple[list[int], list[int]] = ([], [])
+        self._ranking = ""
+        self._weights = ""
+        self._reading = threading.Lock()
+        self._pieces: tuple[Vocabulary | None] | None = None
+        self._marker = ""
 
     def load(self, files: ModelFiles, options: LoadOptions, report: Callable[[float], None]) -> Loaded:
         """Load the model. While it does, no other Python code runs in this process; the engine prints its progress."""
         library = _library()
-        self._facts = _facts(files.weights)
+        header, self._weights = _header(files.weights), files.weights
+        self._facts, self._ranking = read_facts(header), header.text("tokenizer.chat_template.rerank")
         machine = _machine(library)
         chosen = settings(options, self._facts, machine)
-        memory = memory_bytes(self._facts, chosen)
+        projector = "" if chosen.embedding else _projector(files)
+        memory = memory_bytes(self._facts, chosen, _size(projector))
         refuse_too_large(memory, machine)
         _tell_of_unused(files)
         where = listener()
         try:
-            self._server = library.Server(_parameters(library, chosen, files, where))
+            parameters = _parameters(library, chosen, files, where)
+            if projector:
+                _add_projector(parameters, projector, chosen, self._facts.architecture)
+            self._server = library.Server(parameters)
         except (RuntimeError, ValueError, TypeError) as error:
             # It never says why; what it printed does, and the parent has that.
             raise LoadFailed("llama.cpp could not load the model") from error
@@ -71,19 +95,68 @@ class LlamaCpp:
             eos=self._eos,
             adds_bos=bool(self._ends[0]),
             chat_template=self._facts.chat_template,
+            media_marker=self._marker,
         )
 
     def _look_around(self) -> None:
         props = self._socket.ask("/props")
         self._context = props["default_generation_settings"]["n_ctx"]
         self._bos, self._eos = props["bos_token"], props["eos_token"]
+        self._marker = props["media_marker"] if any(props["modalities"].values()) else ""
         self._ends = _split(self._tokens("a", special=True, ends=True), self._tokens("a", special=True, ends=False))
 
     def generate(self, job: Job, emit: Callable[[Piece], None]) -> Outcome:
         """Answer a prompt, piece by piece."""
-        stream = _Stream(job, emit)
-        self._server.handle_completions(wire.completion(job, self._prompt(job.prompt), self._context), stream.take)
+        if any(not 0 <= token < self._facts.vocabulary for token, _ in job.logit_bias):
+            raise wire.refused("logit_bias names a token that the vocabulary does not have")
+        if job.media:
+            return self._generate_with_media(job, emit)
+        stream = Stream(job, emit, vocabulary=self._vocabulary(job))
+        prompt = self._prompt(job.prompt)
+        self._server.handle_completions(wire.completion(job, prompt, self._context), stream.take)
+        return stream.outcome(self._asker(prompt, job))
+
+    def _generate_with_media(self, job: Job, emit: Callable[[Piece], None]) -> Outcome:
+        stream = Stream(job, emit, llamacpp_media.decode_chunk, self._vocabulary(job))
+        self._ask_with_media(job, stream.take)
         return stream.outcome()
+
+    def _ask_with_media(self, job: Job, take: Callable[[bytes], bool]) -> None:
+        text = self._prompt(job.prompt)
+        if not isinstance(text, str):
+            raise wire.refused("Prompts of token ids have no place for images")
+        body = wire.completion(job, llamacpp_media.prompt(text, job.media), self._context)
+        self._socket.stream(llamacpp_media.ROUTE, body, take, lambda: job.cancelled)
+
+    def count(self, job: Job) -> int:
+        """How many tokens a prompt with media is: what the engine tells before it reads any of them."""
+        counter = llamacpp_media.Counter()
+        self._ask_with_media(job, counter.take)
+        return counter.tokens
+
+    def _vocabulary(self, job: Job) -> Vocabulary | None:
+        """The bytes of all tokens, read when log-probabilities are asked for the first time."""
+        if job.top_logprobs is None:
+            return None
+        with self._reading:
+            if self._pieces is None:
+                self._pieces = (Vocabulary.of(read_header(self._weights, arrays=True)),)
+            return self._pieces[0]
+
+    def _asker(self, prompt: str | list[int], job: Job) -> Ask | None:
+        """What tells the likeliest tokens behind a prompt and the beginning of its answer."""
+        vocabulary, before = self._vocabulary(job), list[int]()
+        if vocabulary is None:
+            return None
+
+        def ask(ids: Sequence[int]) -> Sequence[wire.Likely]:
+            if not before:
+                before.extend(self._tokens(prompt, special=True, ends=True) if isinstance(prompt, str) else prompt)
+            if job.cancelled or len(before) + len(ids) >= self._context:
+                return ()
+            return self._likeliest([*before, *ids], vocabulary.letter, max(_LIKELIEST, job.top_logprobs or 0))
+
+        return ask
 
     def _prompt(self, prompt: str | Sequence[int]) -> str | list[int]:
         if not isinstance(prompt, str):
@@ -94,6 +167,9 @@ class LlamaCpp:
 
     def embed(self, texts: Sequence[str], *, truncate: bool, normalize: bool) -> Vectors:
         """Vectors of texts; they are counted only where the engine could not, or would not, take them whole."""
+        if self._facts.ranks:
+            # The engine would take what lies in memory behind the one score for a vector.
+            raise wire.refused("the model ranks texts and makes no vectors")
         # Its contexts have a least size, so a smaller one that was asked for is ours to keep.
         if self._limit == self._context:
             try:
@@ -101,8 +177,12 @@ class LlamaCpp:
             except EngineFailed:
                 if all(len(self._tokens(text, special=True, ends=True)) <= self._limit for text in texts):
                     raise
-        cut = [self._cut(text, truncate=truncate) for text in texts]
-        return self._embed(wire.embedding(cut, normalize=normalize))
+        whole = [self._tokens(text, special=True, ends=True) for text in texts]
+        cut = tuple(index for index, tokens in enumerate(whole) if len(tokens) > self._limit)
+        if cut and not truncate:
+            raise PromptTooLong("the input length exceeds the context length")
+        vectors = self._embed(wire.embedding([self._cut(tokens) for tokens in whole], normalize=normalize))
+        return msgspec.structs.replace(vectors, cut=cut)
 
     def _embed(self, body: bytes) -> Vectors:
         answer = wire.decode_embeddings(self._server.handle_embeddings(body))
@@ -113,15 +193,77 @@ class LlamaCpp:
             raise EngineFailed("the model made a vector that has no numbers in it")
         return Vectors(rows=rows, prompt_tokens=answer.usage.prompt_tokens if answer.usage else 0)
 
-    def _cut(self, text: str, *, truncate: bool) -> list[int]:
-        """The text's tokens; of one that does not fit, those before the special ones at its end are left out."""
-        tokens = self._tokens(text, special=True, ends=True)
+    def _cut(self, tokens: list[int]) -> list[int]:
+        """A text's tokens; of one that does not fit, those before the special ones at its end are left out."""
         if len(tokens) <= self._limit:
             return tokens
-        if not truncate:
-            raise PromptTooLong("the input length exceeds the context length")
         last = self._ends[1]
         return tokens[: self._limit - len(last)] + last
+
+    def rerank(self, query: str, documents: Sequence[str], *, truncate: bool) -> Scores:
+        """How well documents answer a query; they are counted only where the engine could not take them whole."""
+        if not self._facts.ranks:
+            return judged(
+                query, documents, tokens=self._judged, ask=self._likeliest, limit=self._limit - 1, truncate=truncate
+            )
+        if self._limit == self._context:
+            try:
+                return self._rank(query, documents, documents)
+            except EngineFailed:
+                if all(len(self._tokens(text, special=False, ends=False)) <= self._room(query) for text in documents):
+                    raise
+        return self._rank(query, documents, [self._shortened(query, text, truncate=truncate) for text in documents])
+
+    def _judged(self, text: str, special: bool) -> list[int]:  # noqa: FBT001 -- as `judged` wants it
+        return self._tokens(text, special=special, ends=False)
+
+    def _likeliest(self, ids: Sequence[int], letter: int, count: int = _LIKELIEST) -> Sequence[wire.Likely]:
+        """The likeliest tokens behind these, best first. The engine says `letter` to it, a token that is a text."""
+        chunks: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            chunks.append(data)
+            return False
+
+        self._server.handle_completions(wire.next_token(ids, count, letter), take)
+        return wire.likeliest(chunks)
+
+    def _rank(self, query: str, documents: Sequence[str], cut: Sequence[str]) -> Scores:
+        """The scores of the documents as they were cut."""
+        answer = wire.decode_ranking(self._server.handle_rerank(wire.rerank(query, cut)))
+        if bytes(answer.error):
+            raise wire.refusal(answer.error)
+        said = {result.index: result.relevance_score for result in answer.results}
+        scores = [score for at in range(len(documents)) if (score := said.get(at)) is not None]
+        if len(scores) != len(documents):
+            raise EngineFailed("the model made a score that is no number")
+        # Of these families the engine gives the chance of a yes.
+        as_logit = wire.logit if self._facts.architecture in _CHANCES else float
+        return Scores(
+            logits=tuple(as_logit(score) for score in scores),
+            truncated=tuple(text is not whole for text, whole in zip(cut, documents, strict=True)),
+            prompt_tokens=answer.usage.prompt_tokens if answer.usage else 0,
+        )
+
+    def _shortened(self, query: str, document: str, *, truncate: bool) -> str:
+        """As much of a document as fits beside the query."""
+        room = self._room(query)
+        tokens = self._tokens(document, special=False, ends=False)
+        if len(tokens) <= room:
+            return document
+        if not truncate or room <= 0:
+            raise PromptTooLong("the input length exceeds the context length")
+        # What was cut between two tokens may be read as more of them.
+        for end in range(room, 0, -1):
+            text = self.detokenize(tokens[:end])
+            if len(self._tokens(text, special=False, ends=False)) <= room:
+                return text
+        return ""
+
+    def _room(self, query: str) -> int:
+        """How many tokens of a document fit beside the query and what the engine puts around them."""
+        around = self._tokens(self._ranking, special=True, ends=True) if self._ranking else ()
+        return self._limit - len(self._tokens(query, special=False, ends=False)) - len(around) - _RANK_SPECIALS
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of a text, nothing added."""
@@ -144,44 +286,6 @@ class LlamaCpp:
 
     def close(self) -> None:
         """Only the end of the process gives everything back; unloading would leak, and would wait for stdin."""
-
-
-class _Stream:
-    """The callback of one generation: hands pieces on, and keeps what went wrong, which the library would swallow."""
-
-    def __init__(self, job: Job, emit: Callable[[Piece], None]) -> None:
-        self._job = job
-        self._emit = emit
-        self._last: wire.Chunk | None = None
-        self._error: BaseException | None = None
-
-    def take(self, data: bytes) -> bool:
-        """Take a chunk. True ends the generation, and nothing else may ever be true here."""
-        try:
-            return self._take(wire.decode_chunk(data))
-        except BaseException as error:  # noqa: BLE001 -- raised again by `outcome`, in the same thread
-            self._error = error
-            return True
-
-    def _take(self, chunk: wire.Chunk) -> bool:
-        if bytes(chunk.error):
-            raise wire.refusal(chunk.error)
-        if self._job.cancelled:
-            return True
-        piece = chunk.piece(top=self._job.top_logprobs)
-        if piece is not None and self._job.max_tokens != 0:
-            self._emit(piece)
-        if chunk.reason is not None:
-            self._last = chunk
-        return False
-
-    def outcome(self) -> Outcome:
-        """How it ended. Raises what the engine, or whoever took the pieces, raised."""
-        if self._error is not None:
-            raise self._error
-        if self._last is None and not self._job.cancelled:
-            raise EngineFailed("llama.cpp ended a generation without a word")
-        return wire.outcome(self._job, self._last or wire.Chunk())
 
 
 def _library() -> Any:  # noqa: ANN401 -- has no types
@@ -208,18 +312,44 @@ def _cpuinfo() -> str:
     return Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
 
 
-def _facts(weights: str) -> Facts:
+def _header(weights: str) -> Header:
     try:
-        return read_facts(read_header(weights))
+        return read_header(weights)
     except OSError as error:
         raise LoadFailed(f"the model's file cannot be opened: {error.strerror}") from error
 
 
 def _tell_of_unused(files: ModelFiles) -> None:
-    unused = {"projector": files.projectors, "draft model": files.draft}
+    unused = {"second projector": files.projectors[1:], "draft model": files.draft}
     for name, is_there in unused.items():
         if is_there:
-            print(f"the model's {name} is not used by this version", file=sys.stderr, flush=True)  # noqa: T201 -- its log
+            _log(f"the model's {name} is not used by this version")
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 -- a child's stderr is its log
+
+
+def _projector(files: ModelFiles) -> str:
+    return files.projectors[0] if files.projectors else ""
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size if path else 0
+    except OSError as error:
+        raise LoadFailed(f"the model's projector cannot be opened: {error.strerror}") from error
+
+
+def _add_projector(parameters: Any, projector: str, chosen: Settings, architecture: str) -> None:  # noqa: ANN401
+    parameters.mmproj.path = projector
+    parameters.mmproj_use_gpu = chosen.gpu_layers != 0
+    parameters.image_min_tokens = llamacpp_media.least_tokens(architecture)
+    # Each generation with an image holds one of them from its beginning to its end.
+    parameters.n_threads_http = _HTTP_THREADS + chosen.parallel
+    if chosen.shift:
+        parameters.ctx_shift = False
+        _log("with a projector the context cannot be shifted: an answer ends where it is full")
 
 
 def _machine(library: Any) -> Machine:  # noqa: ANN401
@@ -246,6 +376,9 @@ def _parameters(library: Any, chosen: Settings, files: ModelFiles, where: Listen
     p.flash_attn_type = x.llama_flash_attn_type[f"LLAMA_FLASH_ATTN_TYPE_{chosen.flash_attention}"]
     p.cache_type_k = p.cache_type_v = x.ggml_type[f"GGML_TYPE_{chosen.cache_type.upper()}"]
     p.cache_ram_mib, p.ctx_shift, p.embedding = chosen.prompt_cache_mib, chosen.shift, chosen.embedding
+    if chosen.ranks:
+        # It would rank without this, too, but refuses to be asked.
+        p.pooling_type = x.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
     if chosen.last_token_pooling:
         p.pooling_type = x.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
     if chosen.main_gpu is not None:

@@ -80,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shift: bool
     embedding: bool
     last_token_pooling: bool
+    ranks: bool
     fit: bool
     warm_up: bool
 
@@ -122,6 +123,7 @@ def settings(options: LoadOptions, facts: Facts, machine: Machine) -> Settings:
         shift=options.shift and not embedding,
         embedding=embedding,
         last_token_pooling=embedding and facts.causal and facts.pooling is None,
+        ranks=embedding and facts.ranks,
         fit=on_gpu and options.gpu_layers < 0,
         warm_up=on_gpu,
     )
@@ -169,11 +171,13 @@ def _flash_attention(options: LoadOptions, facts: Facts, scores: int, *, slow: b
     return "DISABLED" if slow and affordable and options.kv_cache_type in _UNQUANTISED else "AUTO"
 
 
-def memory_bytes(facts: Facts, chosen: Settings) -> int:
-    """About what the child will take, in bytes; exact to a few percent for models of llama's kind, else too high."""
+def memory_bytes(facts: Facts, chosen: Settings, projector_bytes: int = 0) -> int:
+    """About what the child will take, in bytes; exact to a few percent for models of llama's kind, else too high.
+
+    A projector takes about as much for an image on its way through it as for its weights, of `projector_bytes`.
+    """
     context = _stepped(chosen.context)
-    element = CACHE_TYPES[chosen.cache_type]
-    cache = context * chosen.parallel * sum(facts.kv_heads) * (facts.head_k + facts.head_v) * element
+    cache = context * chosen.parallel * cache_bytes_a_token(facts, chosen.cache_type)
     width = 2 * facts.feed_forward + 8 * facts.embedding_length
     compute = 4 * chosen.micro_batch * width + 2 * chosen.micro_batch * context
     if chosen.flash_attention == "DISABLED":
@@ -181,7 +185,12 @@ def memory_bytes(facts: Facts, chosen: Settings) -> int:
     output = 4 * facts.vocabulary * chosen.parallel
     twice = chosen.repack and chosen.load_mode.startswith("MMAP") and facts.file_type in _REPACKED
     weights = facts.weights_bytes * (2 if twice else 1)
-    return int(weights + cache + compute + output) + _PROCESS_BYTES
+    return int(weights + cache + compute + output) + 2 * projector_bytes + _PROCESS_BYTES
+
+
+def cache_bytes_a_token(facts: Facts, cache_type: str) -> float:
+    """What a token of context takes in the key-value cache of one slot; 0 where the weights do not say their shape."""
+    return sum(facts.kv_heads) * (facts.head_k + facts.head_v) * CACHE_TYPES[cache_type]
 
 
 def gpu_bytes(memory: int, facts: Facts, chosen: Settings, machine: Machine) -> int:

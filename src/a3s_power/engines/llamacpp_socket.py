@@ -7,6 +7,7 @@ such sockets, a key that only this process knows stands before a loopback port.
 import secrets
 import socket
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from a3s_power.core.errors import EngineFailed
 from a3s_power.engines import llamacpp_wire as wire
 
 _SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.1
+"""How often somebody who waits looks whether anybody still wants the answer."""
 _LONGEST_PATH: Final = 100  # of sockaddr_un's 108, or 104 on some systems
 
 
@@ -53,6 +56,25 @@ class EngineSocket:
             raise wire.refusal_in(answer)
         return msgspec.json.decode(answer)
 
+    def stream(self, path: str, body: bytes, take: Callable[[bytes], bool], cancelled: Callable[[], bool]) -> None:
+        """POST a body and hand on the events of the answer, until `take` returns True or somebody has `cancelled`.
+
+        The engine lets go of its work when the connection closes. Raises what the engine's error means.
+        """
+        try:
+            with self._connected() as connection:
+                connection.sendall(_request(path, body, self._where.key))
+                answer = _Answer(_pieces(connection, cancelled))
+                if cancelled():
+                    return
+                if answer.status != 200:
+                    raise wire.refusal_in(b"".join(answer.content()))
+                for event in _events(answer.content()):
+                    if take(event):
+                        return
+        except OSError as error:
+            raise EngineFailed(f"llama.cpp cannot be asked: {error}") from error
+
     def _exchange(self, request: bytes) -> tuple[int, bytes]:
         received = bytearray()
         try:
@@ -76,6 +98,81 @@ class EngineSocket:
             connection.close()
             raise
         return connection
+
+
+class _Answer:
+    """An HTTP answer as it arrives."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        """Reads the head; an answer that ends before it has no status."""
+        self._pieces = pieces
+        self._held = bytearray()
+        while b"\r\n\r\n" not in self._held:
+            if not self._more():
+                break
+        head, _, rest = bytes(self._held).partition(b"\r\n\r\n")
+        self._held[:] = rest
+        self._chunked = b"transfer-encoding: chunked" in head.lower()
+        first = head.split(b" ", 2)
+        self.status = int(first[1]) if len(first) > 1 else 0
+
+    def content(self) -> Iterator[bytes]:
+        """The body in pieces of any size."""
+        if self._chunked:
+            yield from self._chunks()
+            return
+        yield bytes(self._held)
+        yield from self._pieces
+
+    def _chunks(self) -> Iterator[bytes]:
+        while (line := self._line()) is not None:
+            size = int(line.split(b";")[0] or b"0", 16)
+            if not size:
+                return
+            while len(self._held) < size + 2:
+                if not self._more():
+                    return
+            yield bytes(self._held[:size])
+            del self._held[: size + 2]
+
+    def _line(self) -> bytes | None:
+        while (end := self._held.find(b"\r\n")) < 0:
+            if not self._more():
+                return None
+        line = bytes(self._held[:end])
+        del self._held[: end + 2]
+        return line
+
+    def _more(self) -> bool:
+        piece = next(self._pieces, b"")
+        self._held += piece
+        return bool(piece)
+
+
+def _pieces(connection: socket.socket, cancelled: Callable[[], bool]) -> Iterator[bytes]:
+    """What arrives, for as long as it is wanted."""
+    connection.settimeout(_LOOK_SECONDS)
+    while not cancelled():
+        try:
+            data = connection.recv(1 << 16)
+        except TimeoutError:
+            continue
+        if not data:
+            return
+        yield data
+
+
+def _events(content: Iterator[bytes]) -> Iterator[bytes]:
+    """The data of server-sent events."""
+    held = bytearray()
+    for piece in content:
+        held += piece
+        *lines, rest = held.split(b"\n")
+        held = bytearray(rest)
+        for line in lines:
+            name, _, data = bytes(line).partition(b": ")
+            if name == b"data":
+                yield data
 
 
 def _request(path: str, content: bytes, key: str) -> bytes:

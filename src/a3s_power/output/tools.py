@@ -44,6 +44,7 @@ class ToolParser:
         self._names = _Names(tools, self._objects, 0 if self._bare else len(tag))
         self._calls = 0
         self._cut = 0
+        self._no_call = 0
 
     def feed(self, text: str) -> Found:
         """The texts and calls that this piece makes sure of, in order. To be read to its end."""
@@ -103,16 +104,27 @@ class ToolParser:
         for closed, start, end in self._objects.feed(text):
             call = self._read(start, end) if closed == "{" else None
             if call is not None:
+                yield from self._refused(start)
                 self._calls += 1
                 self._cut = end
                 self._names.forget(end)
                 self._objects.forget_lists()
                 yield call
+            elif closed == "{" and not self._bare:
+                self._no_call = end
             elif closed == self._tag:
                 self._blanks.clear()
                 self._state = self._plain
                 yield self._objects.text(self._cut, self._objects.size)
                 return
+
+    def _refused(self, start: int) -> Found:
+        """What was announced before the call at `start`, by a tag of its own, and was none."""
+        if self._no_call > self._cut:
+            between = self._objects.text(self._cut, start)
+            at = between.rfind(self._tag)
+            if self._cut + at >= self._no_call:
+                yield between[between.find(self._tag) : at]
 
     def _read(self, start: int, end: int) -> ToolCall | None:
         """The call that an object is, if it is one."""

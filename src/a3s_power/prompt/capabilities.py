@@ -6,25 +6,16 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from a3s_power.core.errors import BadTemplate
+from a3s_power.core.errors import BadRequest, BadTemplate
 from a3s_power.core.manifest import ConfigBlob
 from a3s_power.core.model import Capability, Facts
 from a3s_power.prompt import tags
+from a3s_power.prompt.families import NAMES, RENDERERS
 from a3s_power.prompt.gotemplate import nodes
 from a3s_power.prompt.gotemplate.prompt import compiled
+from a3s_power.prompt.readings import READINGS
 
-PARSERS: Final[dict[str, tuple[Capability, ...]]] = {
-    **dict.fromkeys(("qwen3", "qwen3-coder", "qwen3-vl-instruct", "ministral", "olmo3"), ("tools",)),
-    **dict.fromkeys(("functiongemma", "glm-ocr", "gemma4-no-thinking", "lfm2"), ("tools",)),
-    **dict.fromkeys(("qwen3-thinking", "qwen3.5", "ornith", "qwen3-vl-thinking", "harmony"), ("tools", "thinking")),
-    **dict.fromkeys(("cogito", "deepseek3", "nemotron-3-nano", "nemotron-3.5-nano"), ("tools", "thinking")),
-    **dict.fromkeys(("glm-4.7", "gemma4", "lfm2-thinking", "laguna"), ("tools", "thinking")),
-    **dict.fromkeys(("poolside-v1", "cohere", "glimmer"), ("tools", "thinking")),
-    "olmo3-think": ("thinking",),
-    "passthrough": (),
-}
-"""Ollama's named parsers, and what each one adds to a model's capabilities."""
-
+_NO_TEMPLATE: Final = "the model has no chat template: ChatML is used"
 _KNOWN: Final[dict[str, Capability]] = {name: name for name in get_args(Capability)}
 _HARMONY_FAMILIES: Final = frozenset({"gptoss", "gpt-oss"})
 _GO_TOOL_ROLE = re.compile(r'eq\s+\.Role\s+"tool"|tool_response|TOOL_RESULTS')
@@ -34,28 +25,48 @@ _JINJA_TOOL_ROLE = re.compile(
 
 
 class Way(msgspec.Struct, frozen=True):
-    """How a model's prompts are made: by its Go template or by a Jinja one. `note` is a sentence for the log."""
+    """How a model's prompts are made and its answers read.
 
-    kind: Literal["go", "jinja"]
+    `kind` is a named `renderer`, the Go template or a Jinja one; a named `parser` reads the answers, without one the
+    template says how. `note` is a sentence for the log.
+    """
+
+    kind: Literal["renderer", "go", "jinja"]
+    renderer: str = ""
+    parser: str = ""
     note: str = ""
 
 
 def way(config: ConfigBlob, template: str, chat_template: str, *, prefer_go: bool | None = None) -> Way:
-    """Whether the Go template (`template`, of the TEMPLATE layer) or the GGUF's own Jinja makes the prompts.
+    """What makes the prompts: the first of a named renderer, the Go template (`template`), the GGUF's own Jinja.
 
-    `prefer_go` is what `OLLAMA_GO_TEMPLATE` says, `None` when it is not set. A named renderer or parser stands for the
-    same format as the GGUF's own template, which is therefore taken where there is one.
+    `prefer_go` is what `OLLAMA_GO_TEMPLATE` says, `None` when it is not set. A renderer that is not written here stands
+    for the same format as the GGUF's own template, which is taken in its stead where there is one.
     """
-    if config.renderer or config.parser or _is_harmony(config, template):
-        kind: Literal["go", "jinja"] = "jinja" if chat_template or not template else "go"
-    elif prefer_go is None:
+    parser = config.parser if config.parser in READINGS else ""
+    if config.renderer in RENDERERS:
+        return Way("renderer", config.renderer, parser)
+    if config.renderer:
+        kind: Literal["go", "jinja"] = "go" if template and not chat_template else "jinja"
+        stead = f"the model asks for {config.renderer}; its {kind} template is used in its stead"
+        return Way(kind, "", parser, stead if chat_template or template else _NO_TEMPLATE)
+    if parser and template:
+        return Way("go", "", parser)
+    if _is_harmony(config, template):
+        return Way("go", "", "harmony")
+    if prefer_go is None:
         kind = "go" if template and not _prefers_jinja(template, chat_template) else "jinja"
     else:
         kind = "go" if template and prefer_go else "jinja"
-    if kind == "jinja" and not chat_template:
-        return Way(kind, "the model has no chat template: ChatML is used")
-    named = next((name for name in (config.renderer, config.parser) if name), "")
-    return Way(kind, f"the model asks for {named}; its {kind} template is used in its stead" if named else "")
+    return Way(kind, "", parser, _NO_TEMPLATE if kind == "jinja" and not chat_template else "")
+
+
+def check_names(config: ConfigBlob) -> None:
+    """Raise BadRequest for a renderer or parser that nobody knows, which no template can stand for."""
+    if config.renderer and config.renderer not in NAMES:
+        raise BadRequest(f'unknown renderer "{config.renderer}"')
+    if config.parser and config.parser not in READINGS:
+        raise BadRequest(f'unknown parser "{config.parser}"')
 
 
 def _is_harmony(config: ConfigBlob, template: str) -> bool:
@@ -88,18 +99,25 @@ def capabilities(
     """
     found = [_KNOWN[name] for name in config.capabilities if name in _KNOWN]
     found += _of_files(facts, projector)
-    if way(config, template, facts.chat_template, prefer_go=prefer_go).kind == "go":
+    chosen = way(config, template, facts.chat_template, prefer_go=prefer_go)
+    if chosen.kind == "jinja":
+        found += _jinja_capabilities(facts.chat_template)
+    elif template:
         found += _go_capabilities(template)
     else:
-        found += _jinja_capabilities(facts.chat_template)
-    found += PARSERS.get(config.parser, ())
+        found += READINGS[RENDERERS[chosen.renderer].parser].can
+    reading = READINGS.get(config.parser)
+    found += reading.can if reading is not None else ()
     found += ["thinking"] if config.model_family in _HARMONY_FAMILIES else []
     lacking = _lacking(config)
     return tuple(name for name in dict.fromkeys(found) if name not in lacking)
 
 
 def _of_files(facts: Facts, projector: Facts | None) -> Iterator[Capability]:
-    yield "embedding" if facts.pooling is not None else "completion"
+    if facts.ranks:
+        yield "rerank"
+    else:
+        yield "embedding" if facts.pooling is not None else "completion"
     if facts.vision or projector is not None:
         yield "vision"
     if facts.audio or (projector is not None and projector.audio):

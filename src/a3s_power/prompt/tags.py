@@ -17,7 +17,7 @@ THINKING: Final = (
 
 CALLS: Final = (
     *("<tool_call>", "[TOOL_CALLS]", "<｜tool▁calls▁begin｜>", "<|tool_calls_section_begin|>", "<|tool_call|>"),
-    *("<|START_ACTION|>", "<tool_calls>", "<TOOLCALL>", "<function_call>", "<functioncall>"),
+    *("<|START_ACTION|>", "<tool_calls>", "<TOOLCALL>", "<function_call>", "<functioncall>", "Action: ```json"),
 )
 """What announces tool calls in published templates."""
 BARE_CALL: Final = "{"

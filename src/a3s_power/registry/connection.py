@@ -65,6 +65,7 @@ class Connection:
         self._wire = _Wire(connected.socket)
         self._through = connected.through
         self._release = release
+        self._patience = connected.socket.gettimeout()
         self._used = False
         self._whole = True
         self._http = http.client.HTTPConnection(url.host, url.port)
@@ -131,12 +132,14 @@ class Connection:
     def finished(self, *, kept: bool) -> None:
         """The answer was read; `kept` when another request may follow."""
         if kept and self._whole:
+            # The next answer may take its time, however soon the bytes of this one had to come.
+            self.wait_at_most(self._patience)
             self._release(self)
         else:
             self.close()
 
-    def wait_at_most(self, seconds: float) -> None:
-        """How long each read may wait from now on."""
+    def wait_at_most(self, seconds: float | None) -> None:
+        """How long each read may wait from now on; `None` for ever."""
         with suppress(OSError):
             self._wire.socket.settimeout(seconds)
 
@@ -146,9 +149,11 @@ class Connection:
 
     def close(self) -> None:
         """Close it. May be called again."""
-        with suppress(OSError):
+        try:
             self._http.close()
-            self._wire.socket.close()
+        finally:
+            with suppress(OSError):
+                self._wire.socket.close()
 
 
 class Answer:

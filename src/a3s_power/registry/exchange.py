@@ -171,9 +171,13 @@ def refused(answer: Answer) -> Refused:
         said = answer.read(_ERROR_BYTES).decode("utf-8", "replace").strip()
     except (BadAnswer, Unreachable):
         said = ""
-    shown = "".join(each if each.isprintable() else _escaped(each) for each in said[:_SHOWN_CHARACTERS])
-    message = f"{answer.status}: {shown}" if shown else str(answer.status)
+    message = f"{answer.status}: {shown(said)}" if said else str(answer.status)
     return Refused(message, answer.status, answer.retry_after)
+
+
+def shown(said: str) -> str:
+    """What somebody else says, made harmless and cut."""
+    return "".join(each if each.isprintable() else _escaped(each) for each in said[:_SHOWN_CHARACTERS])
 
 
 def _escaped(character: str) -> str:

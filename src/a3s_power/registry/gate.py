@@ -1,20 +1,32 @@
-"""Gate: all transfers of a process together pass so many bytes a second and no more."""
+"""Gate: all transfers of a process together pass so many bytes a second and no more, and fewer while people wait."""
 
+import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from a3s_power.registry.cancel import Cancel
+
+COURTESY_BYTES: Final = 25_000_000 * (os.cpu_count() or 1)
+"""What may pass in a second while somebody is being answered: as much as answers hardly feel."""
 
 _STEPS_A_SECOND: Final = 20
 _LEAST_STEP_BYTES: Final = 1024
 
 
 class Gate:
-    """A limit in bytes a second; 0 is none. Thread-safe."""
+    """A limit in bytes a second; 0 is none. While there is somebody to be `busy` with, it is `courtesy` at most.
 
-    def __init__(self, bandwidth: int = 0) -> None:
+    Thread-safe, and so must `busy` be.
+    """
+
+    def __init__(
+        self, bandwidth: int = 0, *, courtesy: int = COURTESY_BYTES, busy: Callable[[], bool] = lambda: False
+    ) -> None:
         self._bandwidth = bandwidth
+        self._courtesy = min(bandwidth, courtesy) if bandwidth else courtesy
+        self._busy = busy
         self._mutex = threading.Lock()
         self._free_at = 0.0
 
@@ -25,10 +37,11 @@ class Gate:
 
     def take(self, count: int, cancel: Cancel) -> None:
         """Wait until these bytes, which have passed, are paid for. Raises Cancelled."""
-        if not self._bandwidth:
+        rate = self._courtesy if self._busy() else self._bandwidth
+        if not rate:
             return
         now = time.monotonic()
         with self._mutex:
-            self._free_at = max(now, self._free_at) + count / self._bandwidth
+            self._free_at = max(now, self._free_at) + count / rate
             wait = self._free_at - now
         cancel.wait(wait)

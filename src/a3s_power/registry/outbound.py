@@ -1,11 +1,12 @@
 """Outbound: the one place where sockets to elsewhere are made, and where it is decided whether they may be."""
 
+import errno
 import http.client
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,6 +21,7 @@ from a3s_power.registry.urls import Url
 # Where systems keep their certificates whose Python does not know it.
 _SPARE_CERTIFICATES: Final = Path("/etc/ssl/cert.pem")
 
+_NOT_CONNECTED: Final = frozenset({errno.ENOTCONN, errno.EINVAL})
 _UNKNOWN_HOST: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 Resolve = Callable[[str, int], list[str]]
@@ -119,20 +121,27 @@ class Outbound:
     def _dialled(self, addresses: tuple[str, ...], url: Url, cancel: Cancel) -> socket.socket:
         problem = f"dial tcp: lookup {url.host}: no such host"
         for address in addresses:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            bare = socket.socket(family, socket.SOCK_STREAM)
-            bare.settimeout(self._patience.connect / len(addresses))
             try:
-                with cancel.closing(partial(shut, bare)):
-                    self._dial(bare, address, url.port)
-                bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return self._connected(address, url.port, self._patience.connect / len(addresses), cancel)
             except OSError as error:
-                bare.close()
                 problem = f"dial tcp {url._replace(host=address).address}: {reason(error)}"
-            else:
-                bare.settimeout(self._patience.answer)
-                return bare
         raise Unconnected(problem)
+
+    def _connected(self, address: str, port: int, seconds: float, cancel: Cancel) -> socket.socket:
+        """A connection to one address. Raises OSError and Cancelled."""
+        bare = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            bare.settimeout(seconds)
+            with cancel.closing(partial(shut, bare)):
+                # What is not connected yet cannot be broken: whoever gave up before must be heard here.
+                cancel.check()
+                self._dial(bare, address, port)
+            bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            bare.settimeout(self._patience.answer)
+        except BaseException:
+            bare.close()
+            raise
+        return bare
 
     def _tls(self) -> ssl.SSLContext:
         """What certificates are checked with: the system's, and those that SSL_CERT_FILE and SSL_CERT_DIR name."""
@@ -140,6 +149,7 @@ class Outbound:
             if self._context is None:
                 context = ssl.create_default_context()
                 context.set_alpn_protocols(["http/1.1"])
+                context.sslsocket_class = Secured
                 if not context.cert_store_stats()["x509_ca"] and _SPARE_CERTIFICATES.is_file():
                     context.load_verify_locations(_SPARE_CERTIFICATES)
                 file, folder = self._environ.get("SSL_CERT_FILE"), self._environ.get("SSL_CERT_DIR")
@@ -150,6 +160,23 @@ class Outbound:
                         raise Unconnected(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {reason(error)}") from error
                 self._context = context
             return self._context
+
+
+class Secured(ssl.SSLSocket):
+    """A socket with TLS that is closed when it is found broken while it is made.
+
+    The standard library takes the bare socket over and reads from it to learn whether it is connected at all; what was
+    reset before that it would leave open, with nobody to close it.
+    """
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """As ever. Raises OSError."""
+        try:
+            return super().recv(buflen, flags)
+        except OSError as error:
+            if self.version() is None and error.errno not in _NOT_CONNECTED:
+                self.close()
+            raise
 
 
 def _secured(bare: socket.socket, context: ssl.SSLContext, url: Url, cancel: Cancel) -> socket.socket:
@@ -193,10 +220,12 @@ def _tunnel(bare: socket.socket, url: Url, proxy: Proxy) -> None:
     lines = [f"CONNECT {url.address} HTTP/1.1", f"Host: {url.address}"]
     if proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    answer = http.client.HTTPResponse(bare, method="CONNECT")
     try:
-        bare.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-        answer = http.client.HTTPResponse(bare, method="CONNECT")
-        answer.begin()
+        # Until the answer is closed, closing the socket would not close it.
+        with closing(answer):
+            bare.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+            answer.begin()
     except (OSError, http.client.HTTPException) as error:
         bare.close()
         raise Unconnected(f"proxyconnect tcp: {reason(error)}") from error

@@ -25,6 +25,8 @@ from a3s_power.core.manifest import Layer, read_config, write_manifest
 from a3s_power.core.names import ModelName
 from a3s_power.core.requests import Pull
 from a3s_power.registry.cancel import Cancel
+from a3s_power.registry.files import RemoteFile
+from a3s_power.registry.huggingface import CONFIG
 from a3s_power.registry.resolve import ByFiles, ByManifest, Places, resolve
 from a3s_power.registry.supply import Supply
 from a3s_power.registry.transfer import Wanted, is_there
@@ -34,17 +36,22 @@ Report = Callable[[Progress], None]
 Assemble = Callable[[ModelName, Mapping[str, str], Report], None]
 """Makes a model of blobs, given as the names their files had elsewhere and their digests; as `create` does."""
 
+Check = Callable[[bytes], None]
+"""Looks at the config.json of safetensors. Raises BadFile when no model can be made of them."""
+
 _TRIES: Final = 3
 """How often blobs are fetched again that others deleted while the rest was on its way."""
 
 _KEEP_SECONDS: Final = 600.0
 
 
-def pull(request: Pull, supply: Supply, report: Report, cancel: Cancel, assemble: Assemble) -> ModelName:
+def pull(
+    request: Pull, supply: Supply, report: Report, cancel: Cancel, assemble: Assemble, *, check: Check | None = None
+) -> ModelName:
     """Bring a model here; the name in the spelling it is stored under. Blocks; `report` is called on the way.
 
-    The model is there when all of it is. Whatever comes in between, what arrived of large blobs stays for a next time,
-    and an older model of the name stays as it was.
+    `check` is asked about safetensors before their weights are fetched. The model is there when all of it is. Whatever
+    comes in between, what arrived of large blobs stays for a next time, and an older model of the name stays as it was.
 
     Raises:
         BadRequest: no name and no address, or plain http that was not allowed.
@@ -63,7 +70,7 @@ def pull(request: Pull, supply: Supply, report: Report, cancel: Cancel, assemble
             raise _about_manifest(error) from error
         if isinstance(source, ByManifest):
             return _pull_layers(source, work)
-        return _pull_files(source, work, assemble)
+        return _pull_files(source, work, assemble, check)
 
 
 class _Work(NamedTuple):
@@ -93,9 +100,9 @@ def _pull_layers(source: ByManifest, work: _Work) -> ModelName:
     for _ in range(_TRIES):
         _fetch([*manifest.layers, manifest.config], source, work)
         work.report(Progress("verifying sha256 digest"))
-        read_config(work.store.blobs.read(manifest.config.blob, limits.CONFIG_BYTES))
-        work.report(Progress("writing manifest"))
         try:
+            read_config(work.store.blobs.read(manifest.config.blob, limits.CONFIG_BYTES))
+            work.report(Progress("writing manifest"))
             name = work.store.write(source.name, source.content)
         except BlobNotFound:
             # Another model that was deleted meanwhile took one of our blobs along.
@@ -159,29 +166,39 @@ def _progress(digest: Digest, total: int, completed: int) -> Progress:
     return Progress(f"pulling {digest.short}", str(digest), total, completed)
 
 
-def _pull_files(source: ByFiles, work: _Work, assemble: Assemble) -> ModelName:
+def _pull_files(source: ByFiles, work: _Work, assemble: Assemble, check: Check | None) -> ModelName:
     """A model made of files that lie at plain addresses. Says where they are from, here and in the manifest."""
     store = work.store
     work.report(Progress(f"pulling from {source.origin}"))
     _check_room({file.wanted.digest: file.wanted.size for file in source.files}, store)
     files: dict[str, str] = {}
-    for file in source.files:
-        digest = file.wanted.digest
-        if not (file.wanted.known and is_there(store, digest, file.wanted.size)):
-            digest = _fetch_one(file.wanted, [Digest.parse(text) for text in files.values()], work)
-        files[file.name] = str(digest)
-    work.report(Progress("verifying sha256 digest"))
-    fetched = [Digest.parse(text) for text in files.values()]
+    fetched: list[Digest] = []
     try:
+        for file in source.files:
+            fetched.append(_fetch_file(file, fetched, work))
+            files[file.name] = str(fetched[-1])
+            if file.name == CONFIG and check is not None:
+                check(store.blobs.read(fetched[-1], limits.CONFIG_BYTES))
+        work.report(Progress("verifying sha256 digest"))
         assemble(source.name, files, lambda told: None if told.status == "success" else work.report(told))
     except BadFile:
         _drop(fetched, store)
         raise
     name = _with_origin(source, store)
-    # The parts of a split model are in one piece now.
+    # The parts of a split model are in one piece now, and safetensors are a GGUF.
     _drop(fetched, store)
     work.report(Progress("success"))
     return name
+
+
+def _fetch_file(file: RemoteFile, here: list[Digest], work: _Work) -> Digest:
+    """Have one file here; the digest of its content."""
+    wanted = file.wanted
+    if not (wanted.known and is_there(work.store, wanted.digest, wanted.size)):
+        return _fetch_one(wanted, here, work)
+    work.store.blobs.keep(wanted.digest)
+    work.report(_progress(wanted.digest, wanted.size, wanted.size))
+    return wanted.digest
 
 
 def _drop(digests: list[Digest], store: Store) -> None:

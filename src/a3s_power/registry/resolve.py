@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,7 @@ from a3s_power.core.errors import (
     BadRequest,
     InvalidName,
     NeedsConsent,
+    NotSupported,
     NotThere,
     Refused,
     RegistryFailed,
@@ -25,16 +26,21 @@ from a3s_power.log import get_logger
 from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.exchange import Exchange
 from a3s_power.registry.files import RemoteFile, file_name, look, shard_stem, shards
-from a3s_power.registry.huggingface import Hub, choose, tag_of
+from a3s_power.registry.huggingface import Hub, choose, safetensors, tag_of
 from a3s_power.registry.manifests import sound
 from a3s_power.registry.parts import Source
 from a3s_power.registry.supply import HUB_HOSTS, Supply
 from a3s_power.registry.urls import Url
 from a3s_power.registry.wishes import Named, read_source
 
+if TYPE_CHECKING:
+    from a3s_power.registry.hub_library import Repository
+
 log = get_logger(__name__)
 
 _PART_LENGTH: Final = 80
+_PICKLED: Final = (".bin", ".pt", ".pth")
+_MISSING: Final = 'pulling safetensors needs further packages: pip install "a3s-power[convert]"'
 _HUB_FILE = re.compile(r"/([^/]+)/([^/]+)/(resolve|blob|raw)/[^/]+/(.+)")
 _QUANTISED = re.compile(r"(.+?)[-._]((?:I?Q[0-9][A-Z0-9_]*|TQ[12]_0|MXFP4[A-Z0-9_]*|BF16|F16|F32))", re.IGNORECASE)
 
@@ -74,6 +80,14 @@ class Places(NamedTuple):
         """Hugging Face."""
         return Hub(self.supply.hub, self.exchange, self.supply.settings.patience, self.cancel)
 
+    def repository(self, name: str) -> "Repository":
+        """A repository of the hub as its own library sees it. Raises NotSupported where that is not installed."""
+        try:
+            from a3s_power.registry.hub_library import Repository  # noqa: PLC0415 -- an extra, and heavy
+        except ImportError as error:
+            raise NotSupported(f"{_MISSING} ({error})") from error
+        return Repository(name, self.supply.hub, self.exchange, self.supply.settings.patience, self.cancel)
+
     def look(self, url: Url) -> RemoteFile:
         """What there is to fetch at an address."""
         return look(url, self.exchange, self.supply.settings.patience, self.cancel)
@@ -87,7 +101,7 @@ def resolve(request: Pull, places: Places) -> ByManifest | ByFiles:
         NeedsConsent: only a search found something.
         NotThere, Unreachable: nobody has it; the message says whom we asked and what each said.
         RegistryFailed: whoever should have it cannot give it.
-        BadManifest, NotSupported: what it gives is no model, or none that could run here.
+        BadManifest, NotSupported: what it gives is no model, or none that could run here; or packages are missing.
     """
     source = read_source(request.source)
     if isinstance(source, Url):
@@ -95,8 +109,11 @@ def resolve(request: Pull, places: Places) -> ByManifest | ByFiles:
     try:
         return _from_registry(source, request, places)
     except (NotThere, Unreachable) as error:
-        if (source.name.host.lower(), source.name.namespace.lower()) != (DEFAULT_HOST, DEFAULT_NAMESPACE):
+        places.cancel.check()
+        if source.name.host.lower() != DEFAULT_HOST:
             raise
+        if source.name.namespace.lower() != DEFAULT_NAMESPACE:
+            return _from_namesake(source.name, request, places, error)
         return _from_elsewhere(source.name, request, places, error)
 
 
@@ -143,15 +160,34 @@ def _from_registry(source: Named, request: Pull, places: Places) -> ByManifest |
             log.info("mirror has no answer", mirror=mirror.bare, error=error)
     try:
         return _by_manifest(name, own, places)
-    except Refused as error:
-        if name.host.lower() not in HUB_HOSTS or error.code != 400:
+    except (NotThere, Refused) as error:
+        if name.host.lower() not in HUB_HOSTS or (isinstance(error, Refused) and error.code != 400):
             raise
-        # The hub's registry has no split models; its files are there for the taking.
-        repository = f"{name.namespace}/{name.model}"
-        files = choose(places.hub.ggufs(repository), name.tag)
-        if len(files) < 2:
-            raise
+        return _from_hub(name, places, error)
+
+
+def _from_hub(name: ModelName, places: Places, refusal: RegistryFailed) -> ByFiles:
+    """What the hub has and its registry refuses: split GGUFs, and safetensors. Raises the refusal when it has neither.
+
+    Raises NotSupported where the weights are pickled, or the packages are not installed that safetensors need.
+    """
+    repository = f"{name.namespace}/{name.model}"
+    try:
+        ggufs = places.hub.ggufs(repository)
+    except NotThere:
+        raise refusal from None
+    files = choose(ggufs, name.tag)
+    if len(files) > 1:
         return _by_files(name, repository, [file.path for file in files], places)
+    if ggufs or name.tag.lower() != DEFAULT_TAG:
+        raise refusal
+    found = places.repository(repository)
+    paths = safetensors(found.names)
+    if paths:
+        return ByFiles(name, [found.file(path) for path in paths], f"hf.co/{repository}/{paths[-1]}")
+    if any(path.endswith(_PICKLED) for path in found.names):
+        raise NotSupported(f"hf.co/{repository} holds pickled weights: only safetensors and GGUF files are taken")
+    raise refusal
 
 
 def _by_manifest(name: ModelName, base: Url, places: Places) -> ByManifest:
@@ -163,6 +199,21 @@ def _by_manifest(name: ModelName, base: Url, places: Places) -> ByManifest:
 def _by_files(name: ModelName, repository: str, paths: list[str], places: Places) -> ByFiles:
     files = [places.look(places.hub.url(repository, path)) for path in paths]
     return ByFiles(name, files, f"hf.co/{repository}/{shard_stem(paths[0])}")
+
+
+def _from_namesake(name: ModelName, request: Pull, places: Places, refusal: RegistryFailed) -> ByManifest | ByFiles:
+    """The repository of the hub that is called `user/model`, too. Raises what all that were asked said."""
+    there = ModelName("hf.co", name.namespace, name.model, name.tag)
+    try:
+        places.hub.ggufs(f"{name.namespace}/{name.model}")
+        if request.consent:
+            return _from_registry(Named(there), request, places)._replace(name=name)
+    except RegistryFailed as error:
+        places.cancel.check()
+        raise type(refusal)(
+            f"{refusal} ({name.host}: {refusal}; hf.co/{name.namespace}/{name.model}: {error})"
+        ) from None
+    raise NeedsConsent(f"{refusal}. The hub has a repository of this name, {there.short}; pull it by that", there.short)
 
 
 def _from_elsewhere(name: ModelName, request: Pull, places: Places, refusal: RegistryFailed) -> ByFiles:

@@ -53,8 +53,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What every transfer of this process goes by.
 
     `key_file` is our Ed25519 key, made when it is first needed. `environ` holds proxies, certificates, HF_TOKEN and
-    HF_ENDPOINT. `mirrors` are base addresses to ask before a host, `logins` what plain registries want to know; both
-    by host as it stands in a name. `bandwidth` is in bytes a second for all together, 0 for no limit.
+    HF_ENDPOINT. `mirrors` are base addresses to ask before a host, which is as it stands in a name; `logins` what plain
+    registries want to know, by host and, where it is not the scheme's own, port. `bandwidth` is in bytes a second for
+    all together, 0 for no limit.
     """
 
     key_file: Path

@@ -1,5 +1,6 @@
 """Supply: what every pull and push of this process shares: the way out, the downloads under way, key and settings."""
 
+from collections.abc import Callable
 from typing import Final
 
 from a3s_power.core.errors import BadRequest
@@ -19,14 +20,23 @@ HUB_HOSTS: Final = frozenset({"hf.co", "huggingface.co"})
 
 
 class Supply:
-    """The world outside, for one store. Thread-safe. `resolve` and `dial` are those of `Outbound`."""
+    """The world outside, for one store. Thread-safe.
+
+    `resolve` and `dial` are those of `Outbound`. While `busy`, transfers step back.
+    """
 
     def __init__(
-        self, store: Store, settings: Settings, *, resolve: Resolve | None = None, dial: Dial | None = None
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        resolve: Resolve | None = None,
+        dial: Dial | None = None,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self.store: Final = store
         self.settings: Final = settings
-        self.gate: Final = Gate(settings.bandwidth)
+        self.gate: Final = Gate(settings.bandwidth, busy=busy)
         self.downloads: Final = Downloads(store, settings, self.gate)
         self._key = KeyPair(settings.key_file)
         self._outbound = Outbound(
@@ -64,5 +74,6 @@ class Supply:
     def registry(self, exchange: Exchange, base: Url, name: ModelName, login: Login | None = None) -> Registry:
         """The repository of this model at a base address, which the user or who runs the server has named."""
         exchange.add_home(base)
-        auth = Auth(exchange, self._key, login or self.settings.logins.get(name.host.lower()))
+        # By the address that is called: what a host wants to know is none of its mirror's business.
+        auth = Auth(exchange, self._key, login or self.settings.logins.get(base.authority))
         return Registry(exchange, auth, base, f"{name.namespace}/{name.model}", self.settings.patience)

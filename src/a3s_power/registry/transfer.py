@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import BadAnswer, BlobNotFound, RegistryFailed, Unreachable
+from a3s_power.core.errors import BadAnswer, BadFile, BlobNotFound, RegistryFailed, Unreachable
 from a3s_power.registry import threads
 from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.gate import Gate
@@ -183,5 +183,5 @@ def is_there(store: Store, digest: Digest, size: int) -> bool:
     """Whether the blob is in the store, whole: one of another size is what a power cut left."""
     try:
         return store.blobs.size(digest) == size
-    except BlobNotFound:
+    except (BlobNotFound, BadFile):
         return False

@@ -13,7 +13,7 @@ from a3s_power import engines
 from a3s_power.core.errors import BadTemplate, EngineFailed, EngineMissing, PowerError
 from a3s_power.core.events import Event
 from a3s_power.core.options import Options
-from a3s_power.engines.engine import Engine, Job
+from a3s_power.engines.engine import Engine, Job, Scores
 from a3s_power.runner import frames
 from a3s_power.runner.frames import FrameReader, FromRunner, ToRunner
 from a3s_power.runner.pipeline import Pipeline
@@ -25,7 +25,7 @@ LOAD_FAILED: Final = 4
 _READ_BYTES = 1 << 18
 _TEXTS_AT_ONCE = 32
 
-Work = frames.Run | frames.Embed | frames.Tokenize | frames.Detokenize
+Work = frames.Run | frames.Embed | frames.Rerank | frames.Tokenize | frames.Detokenize
 
 
 def serve(fd: int, engine: str) -> NoReturn:
@@ -140,10 +140,17 @@ class Child:
                 return frames.Said(work.job, self._pipeline.run(work, job, say, overdue))
             case frames.Embed():
                 return self._embed(work, job)
+            case frames.Rerank():
+                return self._rerank(work, job)
             case frames.Tokenize():
-                return frames.Tokens(work.job, tuple(self._engine.tokenize(work.text)))
+                return frames.Tokens(work.job, tuple(self._tokens(work)))
             case frames.Detokenize():
                 return frames.Detokenized(work.job, self._engine.detokenize(work.tokens))
+
+    def _tokens(self, work: frames.Tokenize) -> list[int]:
+        if not work.first:
+            return self._engine.tokenize(work.text, special=work.special)
+        return self._pipeline.tokens(work.text, special=work.special)
 
     def _say(self, number: int, job: Job) -> Callable[[Event], None]:
         send = self._send
@@ -156,7 +163,7 @@ class Child:
 
     def _embed(self, work: frames.Embed, job: Job) -> FromRunner:
         """Some texts at a time, since an engine cannot be stopped meanwhile."""
-        floats, tokens, dimensions = array("f"), 0, 0
+        floats, tokens, dimensions, cut = array("f"), 0, 0, list[int]()
         for start in range(0, len(work.texts), _TEXTS_AT_ONCE):
             if job.cancelled:
                 return frames.Stopped(work.job)
@@ -166,7 +173,24 @@ class Child:
                 floats.extend(row)
                 dimensions = len(row)
             tokens += vectors.prompt_tokens
-        return frames.Vectors(work.job, dimensions, floats.tobytes(), tokens)
+            cut += [start + index for index in vectors.cut]
+        return frames.Vectors(work.job, dimensions, floats.tobytes(), tokens, tuple(cut))
+
+    def _rerank(self, work: frames.Rerank, job: Job) -> FromRunner:
+        """Some documents at a time, as with Embed."""
+        logits: list[float] = []
+        truncated: list[bool] = []
+        tokens = 0
+        for start in range(0, len(work.documents), _TEXTS_AT_ONCE):
+            if job.cancelled:
+                return frames.Stopped(work.job)
+            documents = work.documents[start : start + _TEXTS_AT_ONCE]
+            scores = self._engine.rerank(work.query, documents, truncate=work.truncate)
+            logits += scores.logits
+            truncated += scores.truncated
+            tokens += scores.prompt_tokens
+        whole = Scores(logits=tuple(logits), truncated=tuple(truncated), prompt_tokens=tokens)
+        return frames.Scored(work.job, whole)
 
 
 def _engine(name: str) -> Engine:

@@ -1,8 +1,9 @@
 """The messages that server and child speak, and how they become bytes: msgpack behind a four-byte length."""
 
 import struct
+import sys
 from collections.abc import Iterator
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -11,7 +12,7 @@ from a3s_power.core.events import Event
 from a3s_power.core.messages import Format, Message, Think, Tool, ToolChoice
 from a3s_power.core.model import ModelFiles
 from a3s_power.core.options import Options
-from a3s_power.engines.engine import Loaded, LoadOptions
+from a3s_power.engines.engine import Loaded, LoadOptions, Scores
 
 MAX_FRAME_BYTES: Final = 1 << 30
 _LENGTH: Final = struct.Struct("!I")
@@ -28,9 +29,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     """Generate. Either `text` goes to the engine as it is (raw), or `messages` are rendered.
 
     `messages` is the whole conversation: the model's system message and history first. `template` is the Go template
-    to render with, empty for the model's own Jinja. With a `suffix` the last message is what comes before it.
+    to render with, empty for the model's own Jinja; a named `renderer` goes before both, a named `parser` reads the
+    answer. With a `suffix` the last message is what comes before it.
     `context` is put before the prompt; `want_context` asks for the token ids at the end. `options` are complete.
-    `clean_thinking` removes thinking from earlier answers.
+    `limit` is the context of a request that asked for less than the model was loaded with, 0 for the whole.
+    `clean_thinking` removes thinking from earlier answers. `images` belong to `text`; messages have their own.
     """
 
     job: int = 0
@@ -38,6 +41,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     messages: tuple[Message, ...] = ()
     tools: tuple[Tool, ...] = ()
     template: str = ""
+    renderer: str = ""
+    parser: str = ""
     suffix: str = ""
     think: Think = None
     context: tuple[int, ...] = ()
@@ -56,6 +61,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     choices: tuple[str, ...] = ()
     pattern: str = ""
     logit_bias: tuple[tuple[int, float], ...] = ()
+    images: tuple[bytes, ...] = ()
+    limit: int = 0
 
 
 class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
@@ -67,11 +74,22 @@ class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
     normalize: bool = True
 
 
+class Rerank(msgspec.Struct, frozen=True, kw_only=True, tag="rerank"):
+    """How well documents answer a query."""
+
+    job: int = 0
+    query: str
+    documents: tuple[str, ...]
+    truncate: bool = True
+
+
 class Tokenize(msgspec.Struct, frozen=True, kw_only=True, tag="tokenize"):
-    """Token ids of a text."""
+    """Token ids of a text; `first` and `special` as in the request."""
 
     job: int = 0
     text: str
+    first: bool = False
+    special: bool = True
 
 
 class Detokenize(msgspec.Struct, frozen=True, kw_only=True, tag="detokenize"):
@@ -91,7 +109,7 @@ class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End now."""
 
 
-ToRunner = Load | Run | Embed | Tokenize | Detokenize | Cancel | Shutdown
+ToRunner = Load | Run | Embed | Rerank | Tokenize | Detokenize | Cancel | Shutdown
 
 
 class Loading(msgspec.Struct, frozen=True, tag="L", array_like=True):
@@ -120,6 +138,14 @@ class Vectors(msgspec.Struct, frozen=True, tag="V", array_like=True):
     dimensions: int
     floats: bytes
     prompt_tokens: int
+    cut: tuple[int, ...] = ()
+
+
+class Scored(msgspec.Struct, frozen=True, tag="K", array_like=True):
+    """The answer to Rerank."""
+
+    job: int
+    scores: Scores
 
 
 class Tokens(msgspec.Struct, frozen=True, tag="T", array_like=True):
@@ -154,13 +180,28 @@ class Stopped(msgspec.Struct, frozen=True, tag="X", array_like=True):
     job: int
 
 
-FromRunner = Loading | Ready | Said | Vectors | Tokens | Detokenized | Failed | Stopped
+FromRunner = Loading | Ready | Said | Vectors | Scored | Tokens | Detokenized | Failed | Stopped
 
 
 def encode(message: ToRunner | FromRunner) -> bytes:
-    """A message as its frame."""
-    body = msgspec.msgpack.encode(message)
+    """A message as its frame. An integer of more than 64 bits becomes the nearest float, as in Go's JSON."""
+    try:
+        body = msgspec.msgpack.encode(message)
+    except OverflowError:
+        body = msgspec.msgpack.encode(_narrowed(msgspec.to_builtins(message, builtin_types=(bytes,))))
     return _LENGTH.pack(len(body)) + body
+
+
+def _narrowed(value: Any) -> Any:  # noqa: ANN401 -- whatever a message is made of
+    match value:
+        case int() if not -(2**63) <= value < 2**64:
+            largest = int(sys.float_info.max)
+            return float(max(-largest, min(largest, value)))
+        case dict():
+            return {key: _narrowed(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_narrowed(each) for each in value]
+    return value
 
 
 M = TypeVar("M")

@@ -3,13 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from a3s_power.core.errors import PromptTooLong
 from a3s_power.core.events import Done, Event, Rendered
 from a3s_power.core.usage import Usage
-from a3s_power.engines.engine import Engine, Job, Loaded, Outcome, Piece
+from a3s_power.engines.engine import Engine, Job, Loaded, Outcome, Piece, prompt_too_long
+from a3s_power.output.families import PARSERS, Asked
 from a3s_power.output.parser import OutputParser
 from a3s_power.runner.frames import Run
+from a3s_power.runner.images import with_images
 from a3s_power.runner.prompts import Prompts
+from a3s_power.runner.structure import Structure
 
 if TYPE_CHECKING:
     from a3s_power.prompt.render import Prompt
@@ -37,17 +42,19 @@ class Pipeline:
             PromptTooLong: the prompt does not fit and may not be cut.
             BadTemplate: the template cannot be used, or refuses the conversation.
         """
-        prompt = self.prompts.of(request, request.messages, overdue)
         if request.render_only:
-            return Rendered(prompt.text, sum(len(message.images) for message in request.messages))
-        generation = _Generation(self._engine, self._loaded, request, job, say)
+            return self._shown(request, job, overdue)
+        request = with_images(request)
+        prompt = self.prompts.of(request, request.messages, overdue)
+        generation = _Generation(self._engine, self._loaded, request, job, say, count=self.tokens)
         # The engine counts a prompt faster than anybody else, so it is asked before anything is cut.
         try:
             return generation.go(prompt)
-        except PromptTooLong:
+        except PromptTooLong as error:
             if not request.truncate or job.cancelled:
                 raise
-        prompt, dropped = self._without_oldest(request, overdue)
+            image_tokens = self._image_tokens(prompt, error.tokens)
+        prompt, dropped = self._without_oldest(request, image_tokens, overdue)
         if dropped:
             try:
                 return generation.go(prompt, dropped=dropped)
@@ -56,7 +63,34 @@ class Pipeline:
                     raise
         return self._cut(generation, request, prompt, dropped)
 
-    def _without_oldest(self, request: Run, overdue: Callable[[], None]) -> tuple["Prompt", int]:
+    def _shown(self, request: Run, job: Job, overdue: Callable[[], None]) -> Rendered:
+        """The prompt as people read it, and how many tokens the engine would read."""
+        run = with_images(msgspec.structs.replace(request, render_only=False))
+        prompt = self.prompts.of(run, run.messages, overdue)
+        if not prompt.media:
+            return Rendered(prompt.text, 0, len(prompt.tokens or self.tokens(prompt.text)))
+        job.prompt, job.media, job.max_tokens = prompt.text, prompt.media, 1
+        try:
+            tokens = self._engine.count(job)
+        except PromptTooLong as error:
+            tokens = error.tokens
+        return Rendered(self.prompts.of(request, request.messages, overdue).text, len(prompt.media), tokens)
+
+    def _image_tokens(self, prompt: "Prompt", tokens: int) -> int:
+        """What an image counts for where a prompt has so many tokens: their average, or Ollama's figure."""
+        if not prompt.media:
+            return 0
+        from a3s_power.prompt.fit import IMAGE_TOKENS  # noqa: PLC0415 -- as `prompts` says
+
+        of_images = tokens - self._text_tokens(prompt.text)
+        return -(-of_images // len(prompt.media)) if of_images > 0 else IMAGE_TOKENS
+
+    def _text_tokens(self, text: str) -> int:
+        """How many tokens a prompt has beside its images."""
+        marker = self._loaded.media_marker
+        return len(self.tokens(text.replace(marker, "") if marker else text))
+
+    def _without_oldest(self, request: Run, image_tokens: int, overdue: Callable[[], None]) -> tuple["Prompt", int]:
         """The prompt without the messages that must go, and how many those are."""
         if not request.messages:
             return self.prompts.of(request, (), overdue), 0
@@ -64,9 +98,10 @@ class Pipeline:
 
         fitted = fit(
             request.messages,
-            self._loaded.context_length,
+            _context_length(request, self._loaded),
             lambda messages: self.prompts.of(request, messages, overdue),
-            lambda text: len(self._tokens(text)),
+            self._text_tokens,
+            image_tokens=image_tokens,
         )
         return fitted.prompt, fitted.dropped
 
@@ -74,39 +109,57 @@ class Pipeline:
         """Run a prompt that is still too long, without its middle, where that may be left out."""
         from a3s_power.prompt.fit import cut_middle, refuse_too_long  # noqa: PLC0415 -- as `prompts` says
 
-        if _is_chat(request) and not request.template:
-            # The last message alone is too long: such a chat is the engine's to refuse.
+        if prompt.media or (_is_chat(request) and not request.template):
+            # The last message alone is too long: such a chat is the engine's to refuse, and so is one with images.
             return generation.go(prompt, dropped=dropped)
-        tokens, context = self._tokens(prompt.text), self._loaded.context_length
+        tokens, context = list(prompt.tokens) or self.tokens(prompt.text), _context_length(request, self._loaded)
         if not request.shift:
             refuse_too_long(len(tokens), context)
         kept = cut_middle(tokens, context, request.options.num_keep or 0, adds_bos=self._loaded.adds_bos)
         return generation.go(prompt, kept, dropped=dropped, cut=len(tokens) - len(kept))
 
-    def _tokens(self, text: str) -> list[int]:
+    def tokens(self, text: str, *, special: bool = True) -> list[int]:
         """The tokens of a prompt as the engine makes them of its text."""
         first = self._loaded.bos if self._loaded.adds_bos else ""
-        return self._engine.tokenize(first + text.removeprefix(first))
+        if special:
+            return self._engine.tokenize(first + text.removeprefix(first))
+        return [*(self._engine.tokenize(first) if first else ()), *self._engine.tokenize(text, special=False)]
 
 
 class _Generation:
     """One run's way through the engine, tried with one prompt after another until one fits."""
 
-    def __init__(self, engine: Engine, loaded: Loaded, request: Run, job: Job, say: Say) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        loaded: Loaded,
+        request: Run,
+        job: Job,
+        say: Say,
+        *,
+        count: Callable[[str], Sequence[int]],
+    ) -> None:
         self._engine = engine
+        self._count = count
+        self._limit = _context_length(request, loaded)
         self._loaded = loaded
         self._request = request
         self._job = job
-        self._say = say
-        job.max_tokens = _max_tokens(request, loaded.context_length)
+        self._structure = Structure(request)
+        self._say = self._structure.watched(say)
+        job.max_tokens = _max_tokens(request, self._limit)
         job.stop = request.options.stop or ()
         job.top_logprobs = request.top_logprobs
+        job.logit_bias = request.logit_bias
+        job.want_tokens = request.want_context
 
     def go(self, prompt: "Prompt", tokens: Sequence[int] | None = None, *, dropped: int = 0, cut: int = 0) -> Done:
         """Generate from a prompt, or from `tokens` that were made from it."""
         job, answer = self._job, list[str]()
-        job.prompt = prompt.text if tokens is None else tokens
-        job.visible = prompt.visible
+        job.prompt = tokens or prompt.tokens or prompt.text
+        job.visible, job.media = prompt.visible, prompt.media
+        self._keep_within()
+        job.grammar = self._structure.grammar(prompt)
         parser, say = _parser(self._request, prompt), self._say
         keep = answer.append if self._request.want_context else None
 
@@ -119,20 +172,54 @@ class _Generation:
         outcome = self._engine.generate(job, emit)
         for event in parser.close():
             say(event)
-        context = self._context(job.prompt, "".join(answer)) if keep is not None and not job.cancelled else None
-        return Done(outcome.reason, _usage(outcome, dropped, cut), context)
+        if not job.cancelled:
+            self._structure.check(outcome)
+        context = (
+            self._context(self._without_images(job.prompt), outcome.tokens, "".join(answer))
+            if keep is not None and not job.cancelled
+            else None
+        )
+        usage = _usage(outcome, dropped, cut, self._loaded.context_length)
+        return Done(outcome.reason, usage, context, outcome.stop_text)
 
-    def _context(self, prompt: str | Sequence[int], answer: str) -> tuple[int, ...]:
-        """The token ids of prompt and answer, to go on from."""
-        if isinstance(prompt, str):
-            first = self._loaded.bos if self._loaded.adds_bos else ""
-            return tuple(self._engine.tokenize(first + prompt.removeprefix(first) + answer))
-        return (*prompt, *self._engine.tokenize(answer))
+    def _keep_within(self) -> None:
+        """Hold a request to the context it asked for where the engine has a longer one.
+
+        Nobody but the engine knows what an image takes, so a prompt with images may use all there is.
+        """
+        job = self._job
+        if self._limit >= self._loaded.context_length or job.media:
+            return
+        length = len(self._count(job.prompt) if isinstance(job.prompt, str) else job.prompt)
+        if length >= self._limit:
+            raise prompt_too_long(length, self._limit)
+        if not self._request.shift:
+            job.max_tokens = min(job.max_tokens, self._limit - length)
+
+    def _without_images(self, prompt: str | Sequence[int]) -> str | Sequence[int]:
+        """The prompt as it can be kept: token ids have no place for images."""
+        marker = self._loaded.media_marker
+        return prompt.replace(marker, "") if marker and isinstance(prompt, str) else prompt
+
+    def _context(self, prompt: str | Sequence[int], tokens: Sequence[int] | None, answer: str) -> tuple[int, ...]:
+        """The token ids of prompt and answer, to go on from: the engine's own where it told them."""
+        first = self._loaded.bos if self._loaded.adds_bos else ""
+        if not isinstance(prompt, str):
+            return (*prompt, *(self._engine.tokenize(answer) if tokens is None else tokens))
+        text = first + prompt.removeprefix(first)
+        if tokens is None:
+            return tuple(self._engine.tokenize(text + answer))
+        return (*self._engine.tokenize(text), *tokens)
 
 
 def _is_chat(request: Run) -> bool:
     """Whether a client sent messages; a prompt that was made into some gives back its context."""
     return request.text is None and not request.want_context
+
+
+def _context_length(request: Run, loaded: Loaded) -> int:
+    """The tokens this request may use, at most those that the model was loaded with."""
+    return min(loaded.context_length, request.limit or loaded.context_length)
 
 
 def _max_tokens(request: Run, context: int) -> int:
@@ -148,6 +235,15 @@ def _max_tokens(request: Run, context: int) -> int:
 def _parser(request: Run, prompt: "Prompt") -> OutputParser:
     if request.text is not None:
         return OutputParser()
+    if prompt.parser:
+        asked = Asked(
+            tools=request.tools if request.parse_tools else (),
+            names=prompt.names,
+            opened=prompt.opened,
+            begun=prompt.begun,
+            think=prompt.think,
+        )
+        return OutputParser(family=PARSERS[prompt.parser](asked))
     return OutputParser(
         thinking=prompt.thinking,
         opened=prompt.opened,
@@ -156,7 +252,7 @@ def _parser(request: Run, prompt: "Prompt") -> OutputParser:
     )
 
 
-def _usage(outcome: Outcome, dropped: int, cut: int) -> Usage:
+def _usage(outcome: Outcome, dropped: int, cut: int, context: int) -> Usage:
     return Usage(
         prompt_tokens=outcome.prompt_tokens,
         cached_tokens=outcome.cached_tokens,
@@ -165,4 +261,5 @@ def _usage(outcome: Outcome, dropped: int, cut: int) -> Usage:
         output_ns=outcome.output_ns,
         dropped_messages=dropped,
         cut_tokens=cut,
+        shifted=outcome.prompt_tokens + outcome.output_tokens > context,
     )

@@ -21,7 +21,7 @@ from a3s_power.aio import Mailbox
 from a3s_power.core.errors import EngineFailed, LoadFailed, OutOfMemory, PowerError, RunnerDied, revive
 from a3s_power.core.events import Done, Event, Rendered
 from a3s_power.core.model import ModelFiles
-from a3s_power.engines.engine import Loaded, LoadOptions, Vectors
+from a3s_power.engines.engine import Loaded, LoadOptions, Scores, Vectors
 from a3s_power.log import get_logger
 from a3s_power.runner import frames
 from a3s_power.runner.frames import FromRunner, Run
@@ -43,6 +43,8 @@ _LAST_WORDS_SECONDS: Final = 1.0
 
 Answer = TypeVar("Answer", bound=FromRunner)
 Item = Event | FromRunner
+Question = frames.Embed | frames.Rerank | frames.Tokenize | frames.Detokenize
+"""A job with a single answer."""
 
 
 async def spawn(
@@ -137,11 +139,15 @@ class RunnerProcess:
         floats = array("f", answer.floats).tolist()
         size = answer.dimensions
         rows = tuple(tuple(floats[at : at + size]) for at in range(0, len(floats), size or 1))
-        return Vectors(rows=rows, prompt_tokens=answer.prompt_tokens)
+        return Vectors(rows=rows, prompt_tokens=answer.prompt_tokens, cut=answer.cut)
 
-    async def tokenize(self, text: str) -> tuple[int, ...]:
+    async def rerank(self, request: frames.Rerank) -> Scores:
+        """How well documents answer a query."""
+        return (await self._ask(request, frames.Scored)).scores
+
+    async def tokenize(self, text: str, *, first: bool = False, special: bool = True) -> tuple[int, ...]:
         """Token ids of a text."""
-        return (await self._ask(frames.Tokenize(text=text), frames.Tokens)).tokens
+        return (await self._ask(frames.Tokenize(text=text, first=first, special=special), frames.Tokens)).tokens
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of token ids."""
@@ -176,12 +182,12 @@ class RunnerProcess:
         self._asked = True
         self._signal(signal.SIGKILL)
 
-    def start(self, request: Run | frames.Embed | frames.Tokenize | frames.Detokenize) -> tuple[int, Mailbox[Item]]:
+    def start(self, request: Run | Question) -> tuple[int, Mailbox[Item]]:
         """Hand a job to the child: its number, and where its answers arrive. Raises RunnerDied."""
         self._alive()
         self._last_job += 1
-        box = self._boxes[self._last_job] = Mailbox[Item]()
         self._link.send(msgspec.structs.replace(request, job=self._last_job))
+        box = self._boxes[self._last_job] = Mailbox[Item]()
         return self._last_job, box
 
     def leave(self, job: int) -> None:
@@ -190,7 +196,7 @@ class RunnerProcess:
             self._left.add(job)
             self._link.send(frames.Cancel(job))
 
-    async def _ask(self, request: frames.Embed | frames.Tokenize | frames.Detokenize, kind: type[Answer]) -> Answer:
+    async def _ask(self, request: Question, kind: type[Answer]) -> Answer:
         job, box = self.start(request)
         try:
             answer = await anext(box)
@@ -216,7 +222,7 @@ class RunnerProcess:
                 self._let_go(message.job)
             return
         match message:
-            case frames.Vectors() | frames.Tokens() | frames.Detokenized():
+            case frames.Vectors() | frames.Scored() | frames.Tokens() | frames.Detokenized():
                 if (box := self._boxes.get(message.job)) is not None:
                     box.put(message)
                 self._let_go(message.job)

@@ -7,8 +7,8 @@ from typing import Protocol
 from a3s_power.core.errors import RunnerDied
 from a3s_power.core.events import Event
 from a3s_power.core.model import ModelFiles
-from a3s_power.engines.engine import Loaded, LoadOptions, Vectors
-from a3s_power.runner.frames import Embed, Run
+from a3s_power.engines.engine import Loaded, LoadOptions, Scores, Vectors
+from a3s_power.runner.frames import Embed, Rerank, Run
 
 Events = AbstractAsyncContextManager[AsyncIterator[Event]]
 
@@ -70,8 +70,15 @@ class Runner(Protocol):
         """Vectors of texts."""
         ...
 
-    async def tokenize(self, text: str) -> tuple[int, ...]:
-        """Token ids of a text, without BOS; special tokens' texts are read as those tokens."""
+    async def rerank(self, request: Rerank) -> Scores:
+        """How well documents answer a query."""
+        ...
+
+    async def tokenize(self, text: str, *, first: bool = False, special: bool = True) -> tuple[int, ...]:
+        """Token ids of a text, with `first` behind the vocabulary's own first one.
+
+        Without `special` the names of special tokens are plain text.
+        """
         ...
 
     async def detokenize(self, tokens: Sequence[int]) -> str:

@@ -11,13 +11,18 @@ Every event takes the time and returns what is to be done about it, in order. DE
 
 import enum
 import math
+from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import Busy, PowerError, QueueFull
+from a3s_power.core.errors import Busy, Overdue, PowerError, QueueFull
 from a3s_power.scheduler.need import Ask, RunnerKey, difference
+
+BATCH_WAITS: Final = 60.0
+"""Seconds after which work that gives way to all other does so no longer."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -76,7 +81,7 @@ class _Instance:
         self.ask = ask
         self.state = _State.LOADING
         self.slots = 0
-        self.running: set[int] = set()
+        self.running: dict[int, _Flow] = {}
         self.keep_alive = keep_alive
         self.used = now
         self.retired = False
@@ -94,14 +99,20 @@ class _Instance:
         return self.state is not _State.LEAVING and not self.retired and waiter.fits(self)
 
 
+_Flow = tuple[str, bool]
+"""Whose turn an ask takes: its client's, apart for work that gives way."""
+
+
 class _Waiter:
     """An ask that waits, and what its last comparison with an instance said: the queue is walked at every event."""
 
-    __slots__ = ("_compared", "_fits", "ask", "key")
+    __slots__ = ("_compared", "_fits", "ask", "flow", "key", "since")
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, now: float) -> None:
         self.ask = ask
         self.key = ask.need.key
+        self.flow: _Flow = (ask.need.client, ask.need.batch)
+        self.since = now
         self._compared = 0
         self._fits = False
 
@@ -119,6 +130,9 @@ class Core:
         self._waiting: dict[int, _Waiter] = {}
         self._instances: dict[RunnerKey, _Instance] = {}
         self._granted: dict[int, _Instance] = {}
+        self._turns: dict[_Flow, int] = {}
+        """Who waits or is served, by the last turn that was theirs; 0 before the first."""
+        self._turn = 0
         self._yielding: tuple[int, _Instance] | None = None
         """The ticket that waits for room, and the busy instance that takes no later asks until it is free to leave."""
         self._started = 0
@@ -128,11 +142,14 @@ class Core:
         """An ask comes: it is granted, waits, or is rejected."""
         if self._closed:
             return [Reject(ask.ticket, _closing())]
-        waiter = self._waiting[ask.ticket] = _Waiter(ask)
+        waiter = self._waiting[ask.ticket] = _Waiter(ask, now)
         commands = self._advance(now)
         if ask.ticket in self._waiting and self._queue() > self._limits.max_queue:
-            del self._waiting[ask.ticket]
-            return [*commands, Reject(ask.ticket, QueueFull())]
+            last = self._line(now)[-1].ask.ticket
+            del self._waiting[last]
+            commands += [Reject(last, QueueFull()), *self._advance(now)]
+            if last == ask.ticket:
+                return commands
         holder = self._granted.get(ask.ticket) or self._serving(waiter)
         if holder is not None:
             _prolong(holder, ask)
@@ -143,7 +160,7 @@ class Core:
         self._waiting.pop(ticket, None)
         instance = self._granted.pop(ticket, None)
         if instance is not None:
-            instance.running.discard(ticket)
+            instance.running.pop(ticket, None)
             instance.used = now
         return self._advance(now)
 
@@ -199,7 +216,13 @@ class Core:
     def deadline(self) -> float:
         """When `passed` should be told next; infinity when time changes nothing."""
         idle = (instance.used + instance.keep_alive for instance in self._instances.values() if instance.idle)
-        return min(idle, default=math.inf)
+        patience = (waiter.ask.deadline for waiter in self._waiting.values())
+        return min(min(idle, default=math.inf), min(patience, default=math.inf))
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody is being answered."""
+        return bool(self._granted)
 
     @property
     def instances(self) -> int:
@@ -223,12 +246,13 @@ class Core:
         return commands
 
     def _step(self, now: float) -> list[Command]:
-        """Give up what nobody waits for, grant, expire, make room, load: in this order."""
-        commands: list[Command] = [*self._abandon()]
-        head = next((waiter for waiter in self._waiting.values() if self._serving(waiter) is None), None)
+        """Give up whose time is over and what nobody waits for, grant, expire, make room, load: in this order."""
+        commands: list[Command] = [*self._overdue(now), *self._abandon()]
+        line = self._line(now)
+        head = next((waiter for waiter in line if self._serving(waiter) is None), None)
         if self._yielding is not None and (head is None or head.ask.ticket != self._yielding[0]):
             self._yielding = None
-        commands += self._grant(head, now)
+        commands += self._grant(line, head, now)
         commands += self._expire(now)
         if head is not None and not any(one.state is _State.LOADING for one in self._instances.values()):
             commands += self._make_room(head, now)
@@ -242,24 +266,54 @@ class Core:
                 if not waited_for:
                     yield self._unload(instance)
 
-    def _grant(self, head: _Waiter | None, now: float) -> Iterator[Command]:
-        """Slots for those who can have one, in the order they came; a load that waits holds up nobody but loads."""
+    def _overdue(self, now: float) -> Iterator[Command]:
+        """Those whose deadline has come wait no longer."""
+        for ticket in [one for one, waiter in self._waiting.items() if waiter.ask.deadline <= now]:
+            del self._waiting[ticket]
+            yield Reject(ticket, Overdue())
+
+    def _line(self, now: float) -> list[_Waiter]:
+        """Those who wait, in the order in which they are served.
+
+        Clients take turns: the first asks of all go before the second ones, and of clients with equally many before
+        them that one's whose last turn is longest ago. Batch work comes behind all other, until it has waited long.
+        """
+        waiting = self._waiting.values()
+        flows = {waiter.flow for waiter in waiting}
+        if len(self._turns) > len(flows):
+            served = {flow for instance in self._instances.values() for flow in instance.running.values()}
+            self._turns = {flow: turn for flow, turn in self._turns.items() if flow in flows or flow in served}
+        if len(flows) < 2:
+            return list(waiting)
+        before: Counter[_Flow] = Counter()
+        line = []
+        for ticket, waiter in self._waiting.items():
+            gives_way = waiter.ask.need.batch and now - waiter.since < BATCH_WAITS
+            line.append((gives_way, before[waiter.flow], self._turns.get(waiter.flow, 0), ticket))
+            before[waiter.flow] += 1
+        return [self._waiting[ticket] for *_, ticket in sorted(line)]
+
+    def _grant(self, line: list[_Waiter], head: _Waiter | None, now: float) -> Iterator[Command]:
+        """Slots for those who can have one, in their order; a load that waits holds up nobody but loads."""
         free = sum(max(0, one.slots - len(one.running)) for one in self._instances.values())
         closed_to_later = None
-        for waiter in list(self._waiting.values()) if free else ():
+        for waiter in line if free else ():
             if waiter is head and self._yielding is not None:
                 closed_to_later = self._yielding[1]
             instance = self._serving(waiter)
             if instance is None or instance is closed_to_later or len(instance.running) >= instance.slots:
                 continue
-            yield self._given(waiter.ask.ticket, instance, now)
+            yield self._given(waiter, instance, now)
             free -= 1
             if not free:
                 return
 
-    def _given(self, ticket: int, instance: _Instance, now: float) -> Grant:
+    def _given(self, waiter: _Waiter, instance: _Instance, now: float) -> Grant:
+        ticket = waiter.ask.ticket
         del self._waiting[ticket]
-        instance.running.add(ticket)
+        instance.running[ticket] = waiter.flow
+        self._turn += 1
+        self._turns[waiter.flow] = self._turn
         instance.used = now
         self._granted[ticket] = instance
         return Grant(ticket, instance.number)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import anyio
 import anyio.abc
@@ -16,7 +16,7 @@ import anyio.abc
 from a3s_power.aio import in_thread, task_group
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import EngineFailed, LoadFailed, LoadStalled, PowerError, revive
-from a3s_power.core.model import Resident
+from a3s_power.core.model import FailedLoad, Resident
 from a3s_power.core.names import ModelName
 from a3s_power.engines.engine import Loaded, LoadOptions
 from a3s_power.hardware.machine import Machine
@@ -30,21 +30,28 @@ from a3s_power.scheduler.speeds import Speeds
 
 log = get_logger(__name__)
 
+_FAILURES_KEPT: Final = 64
+
 
 class Lease(NamedTuple):
-    """A slot of a loaded model: its runner, how it was loaded, what became of that, and the wait in nanoseconds."""
+    """A slot of a loaded model: its runner, how it was loaded, what became of that, and the wait in nanoseconds.
+
+    `limit` is the context asked for where the model was loaded with a longer one, else 0.
+    """
 
     runner: Runner
     options: LoadOptions
     loaded: Loaded
     load_ns: int
+    limit: int = 0
 
 
 class _Waiter(NamedTuple):
-    """Somebody in `acquire`: where the answer goes, and since when it is waited for."""
+    """Somebody in `acquire`: where the answer goes, since when it is waited for, and the context it said, else 0."""
 
     answer: asyncio.Future[Lease]
     since: int
+    context: int
 
 
 class _Child:
@@ -56,6 +63,7 @@ class _Child:
         self.scope = anyio.CancelScope()
         self.runner: Runner | None = None
         self.serving: tuple[Runner, LoadOptions, Loaded] | None = None
+        self.load_ns = 0
 
     def __str__(self) -> str:
         return str(self.ask.need.model.name)
@@ -85,6 +93,7 @@ class Scheduler:
         self._tickets = itertools.count(1)
         self._waiters: dict[int, _Waiter] = {}
         self._children: dict[int, _Child] = {}
+        self._failures: dict[ModelName, FailedLoad] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._exits = AsyncExitStack()
 
@@ -112,7 +121,8 @@ class Scheduler:
         """
         claim = placement.claim(need, self._settings, self._machine, self._speeds.rate(need.model.weights))
         ticket = next(self._tickets)
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), time.perf_counter_ns())
+        context = 0 if need.options.num_ctx is None else claim.options.context_length
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), time.perf_counter_ns(), context)
         self._waiters[ticket] = waiter
         lease: Lease | None = None
         try:
@@ -133,11 +143,20 @@ class Scheduler:
             if model.name == name and model.weights not in blobs:
                 self.unload(model.weights)
 
+    @property
+    def busy(self) -> bool:
+        """Whether anybody is being answered. May be read from any thread."""
+        return self._core.busy
+
     def resident(self) -> list[Resident]:
         """The models in memory, the one that stays longest first."""
         now = datetime.now(UTC).astimezone()
         stays = self._core.residents(self._clock())
         return [one for instance, seconds in stays for one in _resident(self._children[instance], seconds, now)]
+
+    def failed(self) -> list[FailedLoad]:
+        """The models whose last load failed, the latest at the end; only so many are remembered."""
+        return list(self._failures.values())
 
     def measured(self, weights: Digest, tokens: int, seconds: float) -> None:
         """So many newly evaluated prompt tokens of this model took so long: its next load goes by that."""
@@ -170,7 +189,8 @@ class Scheduler:
         # One that was cancelled a moment ago is on its way to `left`, which gives the slot back.
         if not waiter.answer.done() and child.serving is not None:
             runner, options, loaded = child.serving
-            waiter.answer.set_result(Lease(runner, options, loaded, time.perf_counter_ns() - waiter.since))
+            limit = waiter.context if waiter.context < options.context_length else 0
+            waiter.answer.set_result(Lease(runner, options, loaded, time.perf_counter_ns() - waiter.since, limit))
 
     def _reject(self, waiter: _Waiter, error: PowerError) -> None:
         if not waiter.answer.done():
@@ -218,20 +238,29 @@ class Scheduler:
                 self._do(self._core.gone(child.instance, self._clock()))
             else:
                 log.error("model could not be loaded", model=child, error=failure)
+                self._remember(child.ask.need.model.name, failure)
                 self._do(self._core.load_failed(child.instance, failure, self._clock()))
             del self._children[child.instance]
 
+    def _remember(self, name: ModelName, failure: PowerError) -> None:
+        self._failures.pop(name, None)
+        self._failures[name] = FailedLoad(model=name, error=failure, moment=datetime.now(UTC))
+        for oldest in list(self._failures)[:-_FAILURES_KEPT]:
+            del self._failures[oldest]
+
     async def _load(self, child: _Child) -> None:
         """Start a child, load the model and tell the core. Raises what `Spawn` and `Runner.load` raise."""
-        need, claim, began = child.ask.need, child.ask.claim, time.perf_counter()
-        machine = await in_thread(self._look)
-        options = placement.plan(need, claim, machine, self._settings, self._core.instances)
+        need, claim, began = child.ask.need, child.ask.claim, time.perf_counter_ns()
+        self._machine = await in_thread(self._look)
+        options = placement.plan(need, claim, self._machine, self._settings, self._core.instances)
         if overruled := placement.overruled(need, claim, options):
             log.warning("model is not loaded quite as asked for", model=child, **overruled)
         runner = child.runner = await self._spawned(need.engine)
         loaded = await self._watched(child, runner, options)
-        child.serving = (runner, options, loaded)
-        log.info("model loaded", model=child, pid=runner.pid, seconds=time.perf_counter() - began)
+        self._machine = await in_thread(self._look)
+        child.serving, child.load_ns = (runner, options, loaded), time.perf_counter_ns() - began
+        self._failures.pop(need.model.name, None)
+        log.info("model loaded", model=child, pid=runner.pid, seconds=child.load_ns / 1e9)
         self._do(self._core.loaded(child.instance, max(1, loaded.parallel), self._clock()))
         runner.on_exit(lambda _death: self._died(child))
 
@@ -272,6 +301,7 @@ class Scheduler:
             await child.runner.stop()
             log.info("model left memory", model=child)
         await in_thread(self._speeds.save)
+        self._machine = await in_thread(self._look)
 
 
 def _resident(child: _Child, stays: float, now: datetime) -> Iterator[Resident]:
@@ -283,4 +313,5 @@ def _resident(child: _Child, stays: float, now: datetime) -> Iterator[Resident]:
             gpu_bytes=loaded.gpu_bytes,
             context_length=min(options.context_length, loaded.context_length),
             expires=None if stays == math.inf else now + timedelta(seconds=stays),
+            load_ns=child.load_ns,
         )

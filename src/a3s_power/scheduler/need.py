@@ -1,5 +1,6 @@
 """Need, Claim and Ask: what a request wants of a model, and whether a loaded one serves it."""
 
+import math
 from typing import Final
 
 import msgspec
@@ -22,7 +23,8 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
 
     `options` is what Modelfile and request say, merged; only the options that belong to a load are looked at, and
     `None` is automatic. `keep_alive` is the request's own, in seconds, `None` when it says nothing. `shift` lets a full
-    context drop its oldest half.
+    context drop its oldest half. `client` is whose turn it takes, `batch` work gives way to all other, and `patience` is
+    how many seconds it may wait.
     """
 
     model: Model
@@ -31,6 +33,9 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     embedding: bool = False
     shift: bool = True
     keep_alive: float | None = None
+    client: str = ""
+    batch: bool = False
+    patience: float = math.inf
 
     @property
     def key(self) -> RunnerKey:
@@ -51,11 +56,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One request at the scheduler: its ticket, what it needs, and what that comes to."""
+    """One request at the scheduler: its ticket, what it needs, what that comes to, and until when it may wait."""
 
     ticket: int
     need: Need
     claim: Claim
+    deadline: float = math.inf
 
 
 _COUNTS: Final = frozenset({"num_thread", "num_thread_batch"})
@@ -66,8 +72,8 @@ _DRAFT_TOKENS: Final = 4
 def difference(loaded: Ask, asked: Ask) -> str | None:
     """Why a model loaded for `loaded` cannot serve `asked`: the first thing that differs, or `None` when it can.
 
-    The rules are Ollama's. Other adapters or projectors of the same weights are a reload and not a second runner, as
-    there; so is another engine. Both asks have the same key.
+    The rules are Ollama's, but a shorter context is served by a longer one. Other adapters or projectors of the same
+    weights are a reload and not a second runner, as there; so is another engine. Both asks have the same key.
     """
     had, wants = loaded.need, asked.need
     if had is wants:
@@ -90,11 +96,16 @@ def _extras(need: Need) -> tuple[object, ...]:
 def _differs(name: str, loaded: Ask, asked: Ask) -> bool:
     had, wants = getattr(loaded.need.options, name), getattr(asked.need.options, name)
     match name:
-        case "num_ctx" | "num_batch":
-            # Automatic against automatic is the same whatever came of it; all else is compared as it came out.
-            automatic = had is None and wants is None
-            field = "context_length" if name == "num_ctx" else "batch"
-            return not automatic and bool(getattr(loaded.claim.options, field) != getattr(asked.claim.options, field))
+        # Automatic against automatic is the same whatever came of it; all else is compared as it came out.
+        case "num_ctx" | "num_batch" if had is None and wants is None:
+            return False
+        case "num_ctx" if not asked.need.embedding:
+            return loaded.claim.options.context_length < asked.claim.options.context_length
+        case "num_ctx":
+            # A text to embed is cut to its context, so a longer one makes other vectors.
+            return loaded.claim.options.context_length != asked.claim.options.context_length
+        case "num_batch":
+            return loaded.claim.options.batch != asked.claim.options.batch
         case "num_gpu":
             return wants is not None and wants >= 0 and had != wants
         case "draft_num_predict":

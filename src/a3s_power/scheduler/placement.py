@@ -10,6 +10,7 @@ import msgspec
 
 from a3s_power.core.errors import OutOfMemory
 from a3s_power.core.limits import MIB
+from a3s_power.core.manifest import PROJECTOR
 from a3s_power.core.sizes import human_bytes
 from a3s_power.engines import llamacpp_params
 from a3s_power.engines.engine import LoadOptions
@@ -18,9 +19,11 @@ from a3s_power.scheduler.need import Claim, Need
 from a3s_power.scheduler.settings import Settings
 
 CONTEXT: Final = 4096
-"""Ollama's automatic context on machines without a large GPU, in tokens."""
+"""The least automatic context, where the model and the memory allow it: Ollama's on machines without a large GPU."""
 LEAST_CONTEXT: Final = 4
 LEAST_VISION_CONTEXT: Final = 2048
+LEAST_VISION_BATCH: Final = 512
+"""Some models look at all tokens of an image at once, and the engine dies of one that is larger than a batch."""
 LEAST_LOWERED_CONTEXT: Final = 2048
 """Where memory is short, a context is lowered to here and no further: a conversation has to fit."""
 _CONTEXT_STEP: Final = 256
@@ -57,26 +60,28 @@ _ONE_SLOT_FAMILIES: Final = ("qwen3vl", "qwen35", "lfm2", "nemotron_h")
 def claim(need: Need, settings: Settings, machine: Machine, prompt_rate: float | None = None) -> Claim:
     """What a need comes to where prompts of the model are read at so many tokens a second, `None` for unknown.
 
-    A context that memory cannot hold is lowered, and `asked_context` tells.
+    A context that memory cannot hold is lowered, and `asked_context` tells: of an automatic one, up to `CONTEXT`.
 
     Raises:
         OutOfMemory: the model does not fit even so. The message holds both numbers.
         LoadFailed: an option that the engine dies of.
     """
-    asked, limit = _context(need, settings), usable_bytes(machine)
+    said, limit = _said_context(need, settings), usable_bytes(machine)
+    most = _context(need, said or _automatic_context(need, settings, machine))
+    asked = most if said else min(most, CONTEXT)
 
     def claimed(context: int) -> Claim:
         options = _options(need, settings, context, prompt_rate)
         return Claim(options=options, asked_context=asked, memory_bytes=_bytes(need, options, machine))
 
-    whole = claimed(asked)
+    whole = claimed(most)
     if not limit or whole.memory_bytes <= limit:
         return whole
-    least = claimed(min(asked, LEAST_LOWERED_CONTEXT))
+    least = claimed(min(most, LEAST_LOWERED_CONTEXT))
     if least.memory_bytes > limit:
         wanted, there = human_bytes(least.memory_bytes), human_bytes(limit)
         raise OutOfMemory(f"model requires more system memory ({wanted}) than is available ({there})")
-    steps = range(LEAST_LOWERED_CONTEXT, asked, _CONTEXT_STEP)
+    steps = range(LEAST_LOWERED_CONTEXT, most, _CONTEXT_STEP)
     return claimed(steps[bisect_right(steps, limit, key=lambda context: claimed(context).memory_bytes) - 1])
 
 
@@ -102,7 +107,7 @@ def overruled(need: Need, claim: Claim, options: LoadOptions) -> dict[str, str]:
     """The options that were asked for and not given as asked, for the log."""
     said = need.options
     pairs = {
-        "num_ctx": (claim.asked_context, options.context_length),
+        "num_ctx": (max(claim.asked_context, options.context_length), options.context_length),
         "num_batch": (said.num_batch, options.batch),
         "num_thread": (said.num_thread, options.threads),
         "num_thread_batch": (said.num_thread_batch, options.threads_batch),
@@ -129,12 +134,30 @@ def _options(need: Need, settings: Settings, context: int, prompt_rate: float | 
     )
 
 
-def _context(need: Need, settings: Settings) -> int:
-    """Tokens a slot, as asked for or automatic, and never more than the model was trained on."""
-    said, trained = need.options.num_ctx, need.model.facts.context_length
-    context = max(LEAST_CONTEXT, (settings.context_length or CONTEXT) if said is None else said)
-    if need.model.files.projectors:
-        context = max(context, LEAST_VISION_CONTEXT)
+def _said_context(need: Need, settings: Settings) -> int:
+    """The strongest word on the context: request, Modelfile, the operator on this model, or on all; 0 for none."""
+    said = need.options.num_ctx
+    if said is not None:
+        return max(LEAST_CONTEXT, said)
+    return settings.contexts.get(need.model.name, settings.context_length)
+
+
+def _automatic_context(need: Need, settings: Settings, machine: Machine) -> int:
+    """As long as the key-value cache of all slots stays within its share of the free memory.
+
+    A text to embed is one batch, whose memory grows with the square of it, so those stay at the least.
+    """
+    each = llamacpp_params.cache_bytes_a_token(need.model.facts, settings.kv_cache_type) * _parallel(need, settings)
+    if need.embedding or not each or not need.model.facts.context_length:
+        return CONTEXT
+    affordable = int(machine.free_bytes * settings.context_share / each)
+    return max(CONTEXT, affordable // _CONTEXT_STEP * _CONTEXT_STEP)
+
+
+def _context(need: Need, asked: int) -> int:
+    """Tokens a slot: what an image needs at least, and never more than the model was trained on."""
+    trained = need.model.facts.context_length
+    context = max(asked, LEAST_VISION_CONTEXT) if need.model.files.projectors else max(asked, LEAST_CONTEXT)
     return min(context, trained) if trained else context
 
 
@@ -148,12 +171,13 @@ def _batch(need: Need, context: int, prompt_rate: float | None) -> int:
     """Tokens a batch. A text to embed must fit into one, whatever is asked for."""
     if need.embedding:
         return context
+    least = LEAST_VISION_BATCH if need.model.files.projectors else 1
     if need.options.num_batch is not None:
-        return max(1, need.options.num_batch)
+        return max(least, need.options.num_batch)
     if prompt_rate is None:
-        return FIRST_BATCH
+        return max(least, FIRST_BATCH)
     steps = round(_BATCH_SECONDS * prompt_rate / _LEAST_BATCH)
-    return max(_LEAST_BATCH, min(_MOST_BATCH, steps * _LEAST_BATCH))
+    return max(least, _LEAST_BATCH, min(_MOST_BATCH, steps * _LEAST_BATCH))
 
 
 def _threads(need: Need, machine: Machine, children: int) -> int:
@@ -174,4 +198,5 @@ def _bytes(need: Need, options: LoadOptions, machine: Machine) -> int:
     """
     facts = need.model.facts
     chosen = llamacpp_params.settings(options, facts, llamacpp_params.Machine(x86=machine.x86))
-    return llamacpp_params.memory_bytes(facts, chosen)
+    projectors = () if need.embedding else need.model.manifest.of_type(PROJECTOR)
+    return llamacpp_params.memory_bytes(facts, chosen, sum(layer.size for layer in projectors))

@@ -1,4 +1,4 @@
-"""Chat, generate and embed on this machine: find the model, check the request, take a slot, pass the events on."""
+"""What models do on this machine: find the model, check the request, take a slot, pass the events on."""
 
 import logging
 import time
@@ -13,13 +13,25 @@ from a3s_power.core.errors import ModelNotFound
 from a3s_power.core.events import Done, Event
 from a3s_power.core.model import Model
 from a3s_power.core.options import Options, unknown_names
-from a3s_power.core.requests import Chat, Embed, Embeddings, Generate
+from a3s_power.core.requests import (
+    Chat,
+    Detokenize,
+    Embed,
+    Embeddings,
+    Generate,
+    Ranking,
+    Request,
+    Rerank,
+    Tokenize,
+    Tokenized,
+)
 from a3s_power.core.usage import Usage
-from a3s_power.prompt.capabilities import way
+from a3s_power.prompt.capabilities import check_names, way
 from a3s_power.runner import frames
+from a3s_power.runner.runner import Runner
 from a3s_power.scheduler.loop import Scheduler
 from a3s_power.scheduler.need import Need
-from a3s_power.service import conversation, vectors
+from a3s_power.service import conversation, ranking, vectors
 from a3s_power.store import Store
 
 log = logging.getLogger(__name__)
@@ -44,7 +56,7 @@ class LocalInference:
             return
         conversation.check_chat(request, model)
         options = self._options(request, model)
-        run = conversation.chat_run(request, model, options, template=self._template(model))
+        run = conversation.chat_run(request, model, options, **self._way(model))
         async with self._events(request, model, run, started) as events:
             yield events
 
@@ -58,7 +70,7 @@ class LocalInference:
             return
         conversation.check_generate(request, model)
         options = self._options(request, model)
-        run = conversation.generate_run(request, model, options, template=self._template(model))
+        run = conversation.generate_run(request, model, options, **self._way(model))
         async with self._events(request, model, run, started) as events:
             yield events
 
@@ -74,12 +86,56 @@ class LocalInference:
             found = await lease.runner.embed(_embed_frame(request)) if request.texts else None
         rows = found.rows if found else ()
         vectors.checked(rows)
+        if found and found.cut:
+            log.warning("%d texts to embed were cut to the context of %s", len(found.cut), model.name)
         return Embeddings(
             vectors=tuple(vectors.shortened(row, request.dimensions) for row in rows),
             prompt_tokens=found.prompt_tokens if found else 0,
+            cut=found.cut if found else (),
             load_ns=loaded - started,
             total_ns=time.perf_counter_ns() - started,
         )
+
+    async def rerank(self, request: Rerank) -> Ranking:
+        """Documents by how well they answer a query; see `service.ports.Inference`."""
+        watch = _Watch()
+        model = await self._model(request)
+        options = self._options(request, model)
+        conversation.check_rerank(request, model)
+        need = self._need(request, model, options, embedding=not model.can("completion"))
+        async with self._scheduler.acquire(need) as lease:
+            watch.loaded()
+            found = await lease.runner.rerank(_rerank_frame(request)) if request.documents else None
+        return Ranking(
+            results=ranking.best(found, request.top) if found else (),
+            prompt_tokens=found.prompt_tokens if found else 0,
+            load_ns=watch.load_ns,
+            total_ns=watch.total_ns,
+        )
+
+    async def tokenize(self, request: Tokenize) -> Tokenized:
+        """Token ids of a text; see `service.ports.Inference`."""
+        watch = _Watch()
+        async with self._any_runner(request, watch) as runner:
+            tokens = await runner.tokenize(request.text, first=request.first, special=request.special)
+        return Tokenized(text=request.text, tokens=tokens, load_ns=watch.load_ns, total_ns=watch.total_ns)
+
+    async def detokenize(self, request: Detokenize) -> Tokenized:
+        """The text of token ids; see `service.ports.Inference`."""
+        watch = _Watch()
+        async with self._any_runner(request, watch) as runner:
+            text = await runner.detokenize(request.tokens)
+        return Tokenized(text=text, tokens=request.tokens, load_ns=watch.load_ns, total_ns=watch.total_ns)
+
+    @asynccontextmanager
+    async def _any_runner(self, request: Tokenize | Detokenize, watch: "_Watch") -> AsyncIterator[Runner]:
+        """A runner of the model, whatever that is for."""
+        model = await self._model(request)
+        options = self._options(request, model)
+        need = self._need(request, model, options, embedding=not model.can("completion"))
+        async with self._scheduler.acquire(need) as lease:
+            watch.loaded()
+            yield lease.runner
 
     @asynccontextmanager
     async def _events(
@@ -88,16 +144,19 @@ class LocalInference:
         """A slot, and what is said in it; leaving gives the slot back, whatever happened."""
         loads_only = conversation.wants_load(request)
         if not loads_only:
-            conversation.check_content(request, model)
+            conversation.check_content(request, model, rendered=bool(run.template or run.renderer))
+            if conversation.has_form(request):
+                await in_thread(_check_form, request, run, model.facts.chat_template)
         async with self._scheduler.acquire(self._need(request, model, run.options, shift=run.shift)) as lease:
             if loads_only:
                 yield _only(Done("load", Usage()))
                 return
             loaded = time.perf_counter_ns()
+            run = msgspec.structs.replace(run, limit=lease.limit) if lease.limit else run
             async with lease.runner.run(run) as events:
                 yield _Timed(events, started, loaded, self._scheduler, model)
 
-    async def _model(self, request: Chat | Generate | Embed) -> Model:
+    async def _model(self, request: Request) -> Model:
         try:
             model = await in_thread(self._store.models.read, request.model)
         except ModelNotFound:
@@ -107,7 +166,7 @@ class LocalInference:
         conversation.check_runnable(request, model)
         return model
 
-    def _options(self, request: Chat | Generate | Embed, model: Model) -> Options:
+    def _options(self, request: Request, model: Model) -> Options:
         options = conversation.request_options(request, model)
         if warning := unknown_names((*request.asked.unknown, *model.asked.unknown)):
             log.warning("%s", warning)
@@ -115,7 +174,7 @@ class LocalInference:
 
     def _need(
         self,
-        request: Chat | Generate | Embed,
+        request: Request,
         model: Model,
         options: Options,
         *,
@@ -131,16 +190,30 @@ class LocalInference:
             keep_alive=request.keep_alive,
         )
 
-    def _template(self, model: Model) -> str:
-        """The Go template the model is rendered with, or nothing for its file's own Jinja."""
+    def _way(self, model: Model) -> dict[str, str]:
+        """What makes the model's prompts and reads its answers, as a Run says it.
+
+        Raises:
+            BadRequest: the model names a renderer or a parser that nobody knows.
+        """
+        check_names(model.config)
         chosen = way(model.config, model.template, model.facts.chat_template, prefer_go=self._prefer_go)
         if chosen.note:
             log.info("%s", chosen.note)
-        return model.template if chosen.kind == "go" else ""
+        beside = chosen.kind == "renderer" and not chosen.parser
+        template = model.template if chosen.kind == "go" or beside else ""
+        return {"template": template, "renderer": chosen.renderer, "parser": chosen.parser}
 
     def _unload(self, model: Model) -> AsyncIterator[Event]:
         self._scheduler.unload(model.weights)
         return _only(Done("unload", Usage()))
+
+
+def _check_form(request: Chat | Generate, run: frames.Run, chat_template: str) -> None:
+    # What compiles grammars is for the requests that ask for one.
+    from a3s_power.service.form import check_form  # noqa: PLC0415
+
+    check_form(request, run, chat_template)
 
 
 async def _only(event: Event) -> AsyncIterator[Event]:
@@ -150,6 +223,27 @@ async def _only(event: Event) -> AsyncIterator[Event]:
 
 def _embed_frame(request: Embed) -> frames.Embed:
     return frames.Embed(texts=request.texts, truncate=request.truncate, normalize=request.normalize)
+
+
+def _rerank_frame(request: Rerank) -> frames.Rerank:
+    return frames.Rerank(query=request.query, documents=request.documents, truncate=request.truncate)
+
+
+class _Watch:
+    """Measures a request from its making, in nanoseconds."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter_ns()
+        self.load_ns = 0
+
+    def loaded(self) -> None:
+        """The model is there."""
+        self.load_ns = self.total_ns
+
+    @property
+    def total_ns(self) -> int:
+        """Until now."""
+        return time.perf_counter_ns() - self._started
 
 
 class _Timed:
@@ -180,6 +274,8 @@ class _Timed:
                 "the prompt of %s was cut to its context: %d messages dropped, %d tokens cut",
                 *(self._model.name, usage.dropped_messages, usage.cut_tokens),
             )
+        if usage.shifted:
+            log.warning("the context of %s was full, and its oldest tokens were dropped", self._model.name)
         whole = msgspec.structs.replace(
             usage, load_ns=self._loaded - self._started, total_ns=time.perf_counter_ns() - self._started
         )

@@ -3,8 +3,8 @@
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -21,10 +21,19 @@ from a3s_power.scheduler.speeds import Speeds
 from a3s_power.service.archive import LocalArchives
 from a3s_power.service.inference import LocalInference
 from a3s_power.service.library import LocalBlobs, LocalLibrary
-from a3s_power.service.ports import Service
+from a3s_power.service.ports import Responses, Service
 from a3s_power.service.status import LocalStatus
 from a3s_power.service.transfers import LocalTransfers
 from a3s_power.store import Store
+
+
+class KeptSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where responses are kept, how many, how many bytes of them, and for how many seconds since their last use."""
+
+    file: Path
+    count: int
+    size: int
+    seconds: float
 
 
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +42,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     `models` is the models folder; `speeds` the file of measured prompt speeds, `None` to forget them; `scratch` where
     children have their private folders, `None` for the system's place. `environ` is what children's environments are
     made from. `prefer_go` is the operator's word on Go templates, `None` for none. `engine` is a name of the table.
-    Without `registry` nothing is pulled or pushed.
+    Without `registry` nothing is pulled or pushed; without `responses` none are kept.
     """
 
     models: Path
@@ -45,6 +54,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = "llamacpp"
     scheduler: Settings = Settings()
     registry: RegistrySettings | None = None
+    responses: KeptSettings | None = None
 
 
 @asynccontextmanager
@@ -59,11 +69,26 @@ async def open_local(settings: LocalSettings) -> AsyncIterator[Service]:
 
         store = Store(settings.models, keep_unused=settings.noprune, prefer_go=settings.prefer_go, changed=changed)
         await in_thread(store.start, time.time())
-        yield Service(
-            inference=LocalInference(store, scheduler, engine=settings.engine, prefer_go=settings.prefer_go),
-            library=LocalLibrary(store),
-            blobs=LocalBlobs(store),
-            archives=LocalArchives(store),
-            transfers=LocalTransfers(store, cleaned(settings.environ), settings.registry),
-            status=LocalStatus(scheduler),
-        )
+        with _responses(settings.responses) as responses:
+            yield Service(
+                inference=LocalInference(store, scheduler, engine=settings.engine, prefer_go=settings.prefer_go),
+                library=LocalLibrary(store),
+                blobs=LocalBlobs(store),
+                archives=LocalArchives(store),
+                transfers=LocalTransfers(store, cleaned(settings.environ), settings.registry, lambda: scheduler.busy),
+                status=LocalStatus(scheduler),
+                responses=responses,
+            )
+
+
+@contextmanager
+def _responses(settings: KeptSettings | None) -> Iterator[Responses | None]:
+    """The responses of this machine, if any are kept; leaving it closes their file."""
+    if settings is None:
+        yield None
+        return
+    from a3s_power.service.kept import LocalResponses  # noqa: PLC0415 -- most servers keep none, and need no database
+
+    responses = LocalResponses(settings.file, count=settings.count, size=settings.size, seconds=settings.seconds)
+    with closing(responses):
+        yield responses

@@ -1,4 +1,4 @@
-"""What the edges may ask: six small protocols, and the bundle of them that an application stands on.
+"""What the edges may ask: seven small protocols, and the bundle of them that an application stands on.
 
 One machine (`service.local`) implements them; tests implement the ones they need.
 """
@@ -9,9 +9,22 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from a3s_power.core.digests import Digest
 from a3s_power.core.events import Event
-from a3s_power.core.model import Description, Listing, Resident
+from a3s_power.core.model import Description, EngineState, FailedLoad, Listing, Resident
 from a3s_power.core.names import ModelName
-from a3s_power.core.requests import Chat, Create, Embed, Embeddings, Generate, Pull, Push
+from a3s_power.core.requests import (
+    Chat,
+    Create,
+    Detokenize,
+    Embed,
+    Embeddings,
+    Generate,
+    Pull,
+    Push,
+    Ranking,
+    Rerank,
+    Tokenize,
+    Tokenized,
+)
 
 Events = AbstractAsyncContextManager[AsyncIterator[Event]]
 """A stream that is opened with `async with` and read inside. Leaving it ends the work, whatever happened.
@@ -33,6 +46,18 @@ class Inference(Protocol):
 
     async def embed(self, request: Embed) -> Embeddings:
         """Vectors of texts."""
+        ...
+
+    async def rerank(self, request: Rerank) -> Ranking:
+        """Documents by how well they answer a query. Raises NotSupported for a model that cannot tell."""
+        ...
+
+    async def tokenize(self, request: Tokenize) -> Tokenized:
+        """Token ids of a text."""
+        ...
+
+    async def detokenize(self, request: Detokenize) -> Tokenized:
+        """The text of token ids. Raises EngineRefused for one that the model does not have."""
         ...
 
 
@@ -128,13 +153,56 @@ class Status(Protocol):
         """The models in memory, the one that stays longest first."""
         ...
 
+    def failed(self) -> list[FailedLoad]:
+        """The models whose last load failed, the latest at the end."""
+        ...
+
+    def engines(self) -> list[EngineState]:
+        """The engines, and whether their libraries are here."""
+        ...
+
     def uptime_seconds(self) -> float:
         """Since the service was opened."""
         ...
 
 
+class Kept(NamedTuple):
+    """A response as it is kept: its id, that of the one it goes on from (or none), what was said and what was answered.
+
+    `items` and `answer` are JSON, which nobody here looks into.
+    """
+
+    id: str
+    previous: str
+    items: bytes
+    answer: bytes
+
+
+class Responses(Protocol):
+    """Responses kept for those who go on from them, for a while."""
+
+    async def keep(self, kept: Kept) -> None:
+        """Keep a response; others go where there is no room. Raises TooLarge for one that is too large alone."""
+        ...
+
+    async def find(self, number: str) -> Kept:
+        """A response by its id. Raises NotFound."""
+        ...
+
+    async def chain(self, number: str) -> tuple[Kept, ...]:
+        """A response and all that it goes on from, the first one first.
+
+        Raises NotFound where one of them is not here, BadRequest where they are too large together.
+        """
+        ...
+
+    async def remove(self, number: str) -> None:
+        """Forget a response. Raises NotFound."""
+        ...
+
+
 class Service(NamedTuple):
-    """All of it."""
+    """All of it. `responses` is `None` where none are kept."""
 
     inference: Inference
     library: Library
@@ -142,3 +210,4 @@ class Service(NamedTuple):
     archives: Archives
     transfers: Transfers
     status: Status
+    responses: Responses | None = None

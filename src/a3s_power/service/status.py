@@ -1,13 +1,15 @@
-"""How this machine is: what is in memory, and since when it serves."""
+"""How this machine is: what is in memory and what could not be, its engines, and since when it serves."""
 
 import time
+from importlib import metadata
 
-from a3s_power.core.model import Resident
+from a3s_power.core.model import EngineState, FailedLoad, Resident
+from a3s_power.engines import ENGINES
 from a3s_power.scheduler.loop import Scheduler
 
 
 class LocalStatus:
-    """The scheduler's view, and the clock since the service was opened."""
+    """The scheduler's view, the table of engines, and the clock since the service was opened."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -17,6 +19,27 @@ class LocalStatus:
         """The models in memory, the one that stays longest first."""
         return self._scheduler.resident()
 
+    def failed(self) -> list[FailedLoad]:
+        """The models whose last load failed, the latest at the end."""
+        return self._scheduler.failed()
+
+    def engines(self) -> list[EngineState]:
+        """The engines that need a library, and whether that is here. Nothing is imported to find out."""
+        return [
+            EngineState(
+                name=name, formats=tuple(sorted(info.formats)), library=info.requires, version=_version(info.requires)
+            )
+            for name, info in ENGINES.items()
+            if info.requires
+        ]
+
     def uptime_seconds(self) -> float:
         """Since the service was opened."""
         return time.monotonic() - self._since
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -23,6 +24,7 @@ _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINKS | _COMMON
 _RELATIVE: Final = os.open in os.supports_dir_fd
 # What systems say of a link that may not be followed, of a socket, and of a name that no folder could hold.
 _NOT_THERE: Final = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENAMETOOLONG})
+_FICLONE: Final = 0x40049409  # linux/fs.h
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -154,6 +156,19 @@ def write_whole(root: Path, parts: tuple[str, ...], content: bytes) -> None:
                 sync(folder)
         finally:
             remove_if_there(top, partial)
+
+
+def share_blocks(source: BinaryIO, target: BinaryIO) -> bool:
+    """Make an empty file hold what another does without a byte being copied (a reflink), where the file system can."""
+    if sys.platform != "linux":
+        return False
+    import fcntl  # noqa: PLC0415 -- not on every system
+
+    try:
+        fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

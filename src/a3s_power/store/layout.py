@@ -20,6 +20,7 @@ class Layout:
         self.root = root.absolute()
         self.manifests = self.root / "manifests"
         self.blobs = self.root / "blobs"
+        self.references = self.root / "references"
         self.lock = self.root / ".lock"
 
     def manifest(self, name: ModelName) -> Path:

@@ -81,14 +81,13 @@ class Models:
             model = self._read.get(stored.digest)
             if model is not None:
                 self._read.move_to_end(stored.digest)
-        if model is None:
+        # Looked for each time: they may be gone, and files that blobs refer to may have changed or moved.
+        if model is None or model.files != self._files(stored):
             model = self._load(stored)
             with self._mutex:
                 self._read[stored.digest] = model
                 if len(self._read) > _KEPT:
                     self._read.popitem(last=False)
-        elif model.files.weights and not self._blobs.has(model.weights):
-            raise BlobNotFound(model.weights)
         if (model.name, model.modified) == (stored.name, stored.modified):
             return model
         return msgspec.structs.replace(model, name=stored.name, modified=stored.modified)
@@ -148,9 +147,7 @@ class Models:
         )
 
     def _path(self, layer: Layer) -> str:
-        if not self._blobs.has(layer.blob):
-            raise BlobNotFound(layer.blob)
-        return str(self._blobs.path(layer.blob))
+        return str(self._blobs.find(layer.blob))
 
     def _projector(self, files: ModelFiles) -> Facts | None:
         """What the projectors can do: the first of them, or the first that hears."""

@@ -116,8 +116,8 @@ def test_each_input_has_its_answer(tmp_path: Path) -> None:
     [
         ("/?", "Available Commands:", 17),
         ("/help", "Available Commands:", 17),
-        ("/set", "Available Commands:", 13),
-        ("/? set", "Available Commands:", 13),
+        ("/set", "Available Commands:", 14),
+        ("/? set", "Available Commands:", 14),
         ("/? /show", "Available Commands:", 7),
         ("/show", "Available Commands:", 7),
         ("/? shortcuts", "Available keyboard shortcuts:", 13),
@@ -141,7 +141,10 @@ def test_an_answer_follows_from_all_that_was_said(tmp_path: Path) -> None:
         _say(terminal, "/clear")
         _say(terminal, "three")
         assert server.bodies("/api/generate")[0] == {
-            "model": "m", "prompt": "", "keep_alive": "5m0s", "options": {"num_ctx": 99},
+            "model": "m",
+            "prompt": "",
+            "keep_alive": "5m0s",
+            "options": {"num_ctx": 99},
         }
         first, second, third = server.bodies("/api/chat")
     assert first["messages"] == [{"role": "user", "content": "one"}]
@@ -160,9 +163,28 @@ def test_a_chat_is_saved_with_all_that_was_set(tmp_path: Path) -> None:
         _say(terminal, "/save new")
         (body,) = server.bodies("/api/create")
     assert body == {
-        "model": "new", "from": "m", "system": "Be brief.", "parameters": {"seed": 7},
+        "model": "new",
+        "from": "m",
+        "system": "Be brief.",
+        "parameters": {"seed": 7},
         "messages": [{"role": "user", "content": "one"}, {"role": "assistant", "content": "hello"}],
     }
+
+
+def test_a_template_of_ones_own_renders_what_follows(tmp_path: Path) -> None:
+    world = _world()
+    said = ({"response": "hello"}, {"response": "", "done": True, "context": [1, 2]})
+    world["POST /api/generate"] = Answer(lines=said)
+    with scripted(world) as server, _chatting(tmp_path, server) as terminal:
+        _say(terminal, "/set system Be brief.")
+        forgotten = ["Set prompt template; what was said before is forgotten."]
+        assert _say(terminal, "/set template <{{ .System }}|{{ .Prompt }}>") == forgotten
+        assert _say(terminal, "one") == ["hello"]
+        _say(terminal, "two")
+        _, first, second = server.bodies("/api/generate")
+    template = "<{{ .System }}|{{ .Prompt }}>"
+    assert first == {"model": "m", "prompt": "one", "template": template, "system": "Be brief."}
+    assert second == {**first, "prompt": "two", "context": [1, 2]}
 
 
 def test_thinking_is_asked_for_where_the_model_can_and_kept_with_the_answer(tmp_path: Path) -> None:
@@ -220,7 +242,8 @@ def test_a_picture_is_sent_with_the_message_and_its_path_is_not(tmp_path: Path) 
         _chatting(tmp_path, server) as terminal,
     ):
         assert _say(terminal, "./a\\ b.png what is it?") == ["Added image 'a b.png'", "hello"]
-        assert _say(terminal, f"{tmp_path}/no.png what?") == ['Couldn\'t process file: "invalid file type: text/plain"']
+        refused = 'Couldn\'t process file: "invalid file type: text/plain; charset=utf-8"'
+        assert _say(terminal, f"{tmp_path}/no.png what?") == [refused]
         assert _say(terminal, "/nothing/here.png what?") == [_UNKNOWN.format("/nothing/here.png")]
         (body,) = server.bodies("/api/chat")
     assert body["messages"] == [{"role": "user", "content": "what is it?", "images": [base64.b64encode(_PNG).decode()]}]

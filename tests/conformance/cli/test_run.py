@@ -209,7 +209,7 @@ def test_truncate_is_sent_only_when_it_was_given(shell: Shell) -> None:
 def test_an_embedding_model_needs_a_text(shell: Shell) -> None:
     with scripted(_embedding(b"")) as server:
         assert shell("run", "m", server=server).err == (
-            'Error: embedding models require input text. Usage: a3s-power run MODEL "your text here"\n'
+            'Error: embedding models require input text. Usage: a3s-power run m "your text here"\n'
         )
         assert shell("run", "m", "hi", server=server).err == "Error: no embeddings returned\n"
 

@@ -124,6 +124,27 @@ def test_a_create_is_refused(http: httpx2.Client, body: dict[str, Any], status: 
     assert (answer.status_code, answer.json()) == (status, {"error": error})
 
 
+def test_a_draft_model_is_kept_and_shown(http: httpx2.Client) -> None:
+    """Section 2.9."""
+    content = BUILTIN_MODEL.read_bytes()
+    assert http.post(f"/api/blobs/{_digest(content)}", content=content).status_code in (200, 201)
+    answer = _create(http, draft_files={"d.gguf": _digest(content)}, **{"from": "m"})
+    assert lines(answer.text)[-1] == {"status": "success"}
+    shown = http.post("/api/show", json={"model": "made"}).json()["modelfile"].splitlines()
+    (draft,) = [line for line in shown if line.startswith("DRAFT ")]
+    assert draft.endswith(_digest(content).replace(":", "-"))
+    assert http.request("DELETE", "/api/delete", json={"model": "made"}).status_code == 200
+
+
+def test_files_beside_a_source_cannot_be_another_model(http: httpx2.Client) -> None:
+    """Section 2.9: where Ollama leaves them out without a word."""
+    content = BUILTIN_MODEL.read_bytes()
+    assert http.post(f"/api/blobs/{_digest(content)}", content=content).status_code in (200, 201)
+    answer = _create(http, stream=False, files={"m.gguf": _digest(content)}, **{"from": "m"})
+    error = "'from' names a model, and the file \"m.gguf\" is another one"
+    assert (answer.status_code, answer.json()) == (400, {"error": error})
+
+
 def test_a_copy_answers_with_nothing(http: httpx2.Client) -> None:
     """Rows 134, 138."""
     for destination in ("copied", "copied", "m"):

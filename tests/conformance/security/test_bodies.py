@@ -191,7 +191,7 @@ def test_of_a_key_given_twice_the_last_counts(tmp_path: Path) -> None:
 def test_private_fields_of_an_engine_reach_nobody(tmp_path: Path) -> None:
     """DOS-13."""
     played = FakeInference(*_DONE)
-    options = {"n_discard": -1, "id_slot": 0, "lora": [], "samplers": ["x"], "cache_prompt": False}
+    options = {"n_discard": -1, "id_slot": 0, "lora": [], "t_max_predict_ms": 1, "cache_prompt": False}
     client(tmp_path, service(tmp_path, played)).post("/api/chat", content=_with(options=options, id_slot=3))
     assert played.asked[0].asked.options.said() == {}
     assert played.asked[0].asked.unknown == tuple(options)
@@ -224,6 +224,6 @@ def test_a_body_in_plain_is_taken(tmp_path: Path) -> None:
     ],
 )
 def test_an_image_is_nothing_but_base64(tmp_path: Path, image: str, error: str) -> None:
-    """DOS-14, PATH-18."""
+    """DOS-14, PATH-18, OUT-16."""
     answer = _post(tmp_path, _with(messages=[{"content": "x", "images": [image]}]))
     assert (answer.status_code, answer.json()) == (400, {"error": error})

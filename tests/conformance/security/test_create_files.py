@@ -14,7 +14,7 @@ import pytest
 from a3s_power.gguf.layout import TensorType, ValueType
 from a3s_power.gguf.writer import Tensor, Typed, Writable, write
 from tests.hostile import ODD, REFUSED, gguf, number, string
-from tests.models import tiny_llama
+from tests.models import VOCABULARY, tiny_llama
 from tests.shared import BUILTIN_MODEL
 from tests.splitting import split
 
@@ -53,7 +53,8 @@ def test_nothing_is_made_from_memory_beyond_a_file(http: httpx2.Client, name: st
         {"tokenizer.ggml.bos_token_id": 2**32 - 1, "tokenizer.ggml.eos_token_id": 2**31},
         {"tokenizer.ggml.tokens": Typed(ValueType.STRING, [])},
         {"tokenizer.ggml.tokens": None},
-        {"tokenizer.ggml.tokens": ["a" * 70_000] * 354},
+        {"tokenizer.ggml.tokens": ["a" * 70_000, *VOCABULARY[1:]]},
+        {"tokenizer.ggml.tokens": [*VOCABULARY[:-2], "", ""]},
         {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.merges": ["a", "b c d", "", "x y"]},
         {"tokenizer.ggml.token_type": [1, 2]},
     ],
@@ -68,6 +69,13 @@ def test_an_odd_vocabulary_is_one_models_trouble(
     assert http.post("/api/generate", json=asked).status_code in (200, 400, 500)
     assert http.post("/api/generate", json=asked | {"model": "power-tiny"}).status_code == 200
     assert http.request("DELETE", "/api/delete", json={"model": "x"}).status_code == 200
+
+
+def test_a_vocabulary_with_a_token_twice_is_refused(http: httpx2.Client, tmp_path: Path) -> None:
+    """GGUF-09: the engine would end itself over it."""
+    tiny_llama(tmp_path / "odd.gguf", key_values={"tokenizer.ggml.tokens": [*VOCABULARY[:-1], VOCABULARY[-2]]})
+    answer = _create(http, {"m.gguf": (tmp_path / "odd.gguf").read_bytes()})
+    assert _refused(http, answer) == 'the vocabulary has the token "}" twice: llama.cpp cannot load such a model'
 
 
 _CLIP = string("general.architecture", "clip") + string("general.type", "mmproj")

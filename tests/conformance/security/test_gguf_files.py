@@ -38,6 +38,7 @@ def _measured(read: Callable[[], Header]) -> Header:
 @pytest.mark.parametrize("arrays", [False, True], ids=["without-arrays", "with-arrays"])
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_hostile_file_is_refused_with_a_reason(name: str, arrays: bool) -> None:
+    """GGUF-01, GGUF-02, GGUF-04, GGUF-05, GGUF-06, GGUF-07, GGUF-08."""
     with pytest.raises(BadFile, match=r"\w") as caught:
         _measured(lambda: read_header(io.BytesIO(REFUSED[name]), arrays=arrays))
     assert caught.value.message.isprintable()
@@ -47,6 +48,7 @@ def test_a_hostile_file_is_refused_with_a_reason(name: str, arrays: bool) -> Non
 @pytest.mark.parametrize("arrays", [False, True], ids=["without-arrays", "with-arrays"])
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_file_is_read_and_described(name: str, arrays: bool) -> None:
+    """GGUF-01, GGUF-13."""
     header = _measured(lambda: read_header(io.BytesIO(ODD[name]), arrays=arrays))
     assert facts(header).architecture == "llama"
     assert kind_of(header) == "model"
@@ -59,6 +61,7 @@ def test_the_corpus_is_whole() -> None:
 
 
 def test_a_model_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
+    """GGUF-07."""
     tiny_llama(tmp_path / "tiny.gguf")
     whole = (tmp_path / "tiny.gguf").read_bytes()
     chance = random.Random(7)
@@ -70,6 +73,7 @@ def test_a_model_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arrays", [False, True])
 def test_a_bit_flipped_anywhere_in_the_header_does_no_harm(tmp_path: Path, arrays: bool) -> None:
+    """GGUF-07."""
     tiny_llama(tmp_path / "tiny.gguf")
     whole = bytearray((tmp_path / "tiny.gguf").read_bytes())
     header_bytes = read_header(tmp_path / "tiny.gguf").data_offset
@@ -88,6 +92,7 @@ def test_a_bit_flipped_anywhere_in_the_header_does_no_harm(tmp_path: Path, array
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/random", "/dev/null", "/proc/self/mem", "/"])
 def test_a_device_or_folder_is_no_model(path: str) -> None:
+    """GGUF-15."""
     if not Path(path).exists():
         pytest.skip(f"no {path} on this system")
     with pytest.raises(BadFile):

@@ -188,6 +188,7 @@ def peak_memory(*, anew: bool = False) -> int:
 def test_a_template_that_reaches_out_is_not_allowed(
     template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """TPL-01, TPL-02."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadTemplate) as refused:
         JinjaTemplate(template).render(VALUES)
@@ -196,6 +197,7 @@ def test_a_template_that_reaches_out_is_not_allowed(
 
 
 def test_the_sandbox_beneath_is_one_without_known_escapes() -> None:
+    """TPL-02."""
     assert tuple(map(int, importlib.metadata.version("jinja2").split("."))) >= (3, 1, 6)
 
 
@@ -203,6 +205,7 @@ def test_the_sandbox_beneath_is_one_without_known_escapes() -> None:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("template", EATING, ids=range(len(EATING)))
 def test_a_template_that_eats_time_or_memory_is_stopped(template: str) -> None:
+    """TPL-03."""
     gc.collect()
     before, started = peak_memory(anew=True), time.thread_time()
     with pytest.raises(BadTemplate):
@@ -234,6 +237,7 @@ MARKS: Final = (
 
 @pytest.mark.parametrize("marks", MARKS)
 def test_what_a_user_writes_is_never_read_as_template(marks: str) -> None:
+    """TPL-06; that its control tokens are none for the engine either has a test of its own with a real one."""
     prompter = Prompter(facts(read_header(BUILTIN_MODEL)).chat_template)
     text = prompter.render([Message(role="user", content=marks)], think=False).text
     assert text == f"<|im_start|>user\n{marks}<|im_end|>\n<|im_start|>assistant\n"

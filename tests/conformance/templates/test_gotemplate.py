@@ -180,11 +180,13 @@ def test_the_variables_of_a_template_are_all_its_identifiers_in_lower_case() -> 
     ],
 )
 def test_a_hostile_template_ends_in_an_error(template: str) -> None:
+    """TPL-05."""
     with pytest.raises(BadTemplate):
         execute(parse(template), DATA, most=100_000)
 
 
 @pytest.mark.parametrize("text", ["{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "{{ if 1 }}" * 5000, "x" * 1_100_000])
 def test_a_template_too_deep_or_too_long_is_refused(text: str) -> None:
+    """TPL-05."""
     with pytest.raises(BadTemplate):
         parse(text)

@@ -15,7 +15,8 @@ _PATHS = sorted({endpoint.path for endpoint in ENDPOINTS})
 
 
 def _filled(path: str) -> str:
-    return path.replace("{digest}", "sha256:" + "0" * 64).replace("{key}", "k")
+    path = path.replace("{digest}", "sha256:" + "0" * 64).replace("{key}", "k")
+    return path.replace("{model:path}", "m").replace("{work}", "edits")
 
 
 def test_no_route_stands_twice() -> None:

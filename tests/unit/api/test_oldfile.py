@@ -16,7 +16,7 @@ _FILE = {f"sha256-{_HEX}": f"sha256:{_HEX}"}
 _NAME = ModelName.parse("made")
 _WHOLE = (
     "FROM m\nTEMPLATE t\nSYSTEM s\nRENDERER r\nPARSER p\nREQUIRES 0.1.0\nLICENSE one\nLICENSE two\nPARAMETER top_k 3\n"
-    f"PARAMETER stop a\nPARAMETER low_vram true\nMESSAGE user hi\nADAPTER @sha256:{_HEX}\n"
+    f"PARAMETER stop a\nPARAMETER low_vram true\nMESSAGE user hi\nADAPTER @sha256:{_HEX}\nDRAFT @sha256:{_HEX}\n"
 )
 
 
@@ -41,6 +41,7 @@ def test_all_of_it_counts(tmp_path: Path) -> None:
         model=_NAME,
         source=ModelName.parse("m"),
         adapters=_FILE,
+        draft_files=_FILE,
         template="t",
         system="s",
         licenses=("one", "two"),
@@ -97,7 +98,7 @@ _UPLOAD = "upload the file to /api/blobs and name it @sha256:…"
         (f"FROM m\nFROM @sha256:{_HEX}", 400, "several FROM must all name blobs, as @sha256:…"),
         ("FROM m\nFROM n", 400, "several FROM must all name blobs, as @sha256:…"),
         ("FROM m:cloud", 403, "ollama cloud is disabled: remote model is unavailable"),
-        ("FROM m\nDRAFT d", 501, "draft models cannot be created by this version"),
+        ("FROM m\nDRAFT d", 400, f'DRAFT "d" is no blob: {_UPLOAD}'),
         ("FROM m\nPARAMETER bogus 1", 400, "unknown parameter 'bogus'"),
         ("SYSTEM s", 400, "no FROM line"),
         ("FROM  \n", 400, f'FROM "" is neither a model\'s name nor a blob: {_UPLOAD}'),

@@ -9,6 +9,7 @@ import pytest
 
 from a3s_power.cli.client import LINE_BYTES, Client, Refused, Unreachable, connect, pieces_of
 from a3s_power.core.addresses import Address, read_address
+from a3s_power.core.errors import BadConfig
 from tests.scripted import Answer, Scripted, scripted
 
 
@@ -221,3 +222,30 @@ def test_the_server_is_the_one_of_the_settings(
 def test_numbers_may_stay_as_they_were_written() -> None:
     with scripted({"GET /x": Answer(b"[1e-7,0.10]")}) as server:
         assert json.dumps(_client(server).ask("GET", "/x", read_float=str)) == '["1e-7", "0.10"]'
+
+
+def test_a_server_elsewhere_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with scripted({"GET http://elsewhere.test:11434/p/api/tags": Answer({"models": []})}) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:pass@{proxy.address}")
+        client = Client(Address(host="elsewhere.test", prefix="/p"))
+        assert client.ask("GET", "/api/tags") == {"models": []}
+        assert proxy.asked[0].headers["Proxy-Authorization"] == "Basic bWU6cGFzcw=="
+        monkeypatch.setenv("NO_PROXY", ".test")
+        with pytest.raises(Unreachable):
+            Client(Address(host="elsewhere.test")).ask("GET", "/api/tags", patience=1.0)
+        assert len(proxy.asked) == 1
+
+
+def test_this_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with scripted({"GET /api/tags": Answer({"models": []})}) as server:
+        host, _, port = server.address.partition(":")
+        assert Client(Address(host=host, port=int(port))).ask("GET", "/api/tags") == {"models": []}
+
+
+def test_a_proxy_that_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://h:1")
+    with pytest.raises(BadConfig, match="HTTPS_PROXY: proxies of kind 'socks5' are not supported"):
+        Client(Address(scheme="https", host="elsewhere.test", port=443))

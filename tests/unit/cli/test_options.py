@@ -45,7 +45,7 @@ def test_a_line_is_flags_and_words(args: str, said: list[str], words: list[str])
     [
         ("--bogus", "unknown flag: --bogus"),
         ("--bogus=1", "unknown flag: --bogus"),
-        ("--verb", "unknown flag: --verb"),
+        ("--verb", "unknown flag: --verb\n\nDid you mean this?\n\t--verbose\n"),
         ("-x", "unknown shorthand flag: 'x' in -x"),
         ("-vx", "unknown shorthand flag: 'x' in -vx"),
         ("--file", "flag needs an argument: --file"),

@@ -1,9 +1,14 @@
 """Options: types are checked late and in Ollama's words, layers merge, unknown names are told."""
 
+import math
+
 import pytest
 
 from a3s_power.core.errors import InvalidOption
-from a3s_power.core.options import DEFAULTS, KINDS, LOAD, NAMES, Asked, Options, unknown_names
+from a3s_power.core.options import DEFAULTS, KINDS, LOAD, NAMES, SAMPLERS, Asked, Options, unknown_names
+
+_BREAKERS = 'option "dry_sequence_breakers" must be of 1 to 64 strings of at most 256 characters'
+_NO_BIAS = 'option "logit_bias" must be of token ids and numbers'
 
 
 @pytest.mark.parametrize(
@@ -39,6 +44,20 @@ def test_values_are_read_into_their_type(name: str, value: object, read: object)
         ("temperature", float("inf"), 'option "temperature" must be of type float32'),
         ("temperature", 10**400, 'option "temperature" must be of type float32'),
         ("use_mmap", 1, 'option "use_mmap" must be of type boolean'),
+        ("samplers", ["top_k", "bogus"], f'option "samplers" has no "bogus"; there are: {", ".join(SAMPLERS)}'),
+        ("dry_sequence_breakers", [], _BREAKERS),
+        ("dry_sequence_breakers", ["x"] * 65, _BREAKERS),
+        ("dry_sequence_breakers", ["x" * 257], _BREAKERS),
+        ("ignore_eos", 1, 'option "ignore_eos" must be of type boolean'),
+        ("logit_bias", "x", 'option "logit_bias" must be of type object'),
+        ("logit_bias", {"a": 1}, _NO_BIAS),
+        ("logit_bias", {"-1": 1}, _NO_BIAS),
+        ("logit_bias", [[1, "x"]], _NO_BIAS),
+        ("logit_bias", [[1, True]], _NO_BIAS),
+        ("logit_bias", [[True, 1]], _NO_BIAS),
+        ("logit_bias", [[2**31, 1]], _NO_BIAS),
+        ("logit_bias", [[1]], _NO_BIAS),
+        ("logit_bias", [[1, 1]] * 1025, 'option "logit_bias" has too many tokens: the limit is 1024'),
         ("stop", "x", 'option "stop" must be of type array'),
         ("stop", ["x", 1], 'option "stop" must be of an array of strings'),
     ],
@@ -48,6 +67,22 @@ def test_a_wrong_type_is_kept_until_somebody_asks(name: str, value: object, comp
     with pytest.raises(InvalidOption) as caught:
         asked.checked()
     assert caught.value.message == complaint
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ({"5": 1, "7": -2.5}, ((5, 1.0), (7, -2.5))),
+        ([[5, 1], [7, False]], ((5, 1.0), (7, -math.inf))),
+        ({"5": 1e300}, ((5, 1e6),)),
+        ({}, ()),
+        (None, ()),
+    ],
+)
+def test_biases_are_read_from_an_object_or_from_pairs(value: object, read: object) -> None:
+    asked = Asked.read({"logit_bias": value})
+    assert asked.checked() == Options()
+    assert (asked.logit_bias, asked.unknown) == (read, ())
 
 
 def test_null_says_nothing() -> None:

@@ -27,6 +27,7 @@ from a3s_power.core.requests import Create
 from a3s_power.core.sizes import human_count
 from a3s_power.create.build import build
 from a3s_power.gguf.layout import TensorType
+from a3s_power.gguf.reader import read_header
 from a3s_power.gguf.writer import Tensor, Writable, write
 from a3s_power.store import Store
 from tests.hostile import ODD, REFUSED, string
@@ -231,6 +232,75 @@ def test_an_adapter_can_be_laid_over_a_model_of_the_store(store: Store) -> None:
     assert len(_made(store).files.adapters) == 1
 
 
+def test_files_beside_a_source_are_laid_over_it(store: Store, tiny: bytes) -> None:
+    """ollama-modelfile.md, section 6: where Ollama loses the projector."""
+    base, clip = ModelName.parse("base"), _put(store, _gguf({"general.architecture": "clip", "general.type": "mmproj"}))
+    build(Create(model=base, files={"m.gguf": _put(store, tiny)}), store, lambda _: None, check_template=_nothing_wrong)
+    _make(store, source=base, files={"p.gguf": clip, "a.gguf": _put(store, _adapter(_pair(_Q, (64, 4), (4, 64))))})
+    assert [layer.media_type for layer in _made(store).manifest.layers] == [types.MODEL, types.PROJECTOR, types.ADAPTER]
+    other = _put(store, _gguf({"general.architecture": "clip", "general.type": "mmproj", "general.name": "other"}))
+    _make(store, source=NAME, files={"p.gguf": other})
+    assert _digests(store, types.PROJECTOR) == [other.removeprefix("sha256:")]
+
+
+def test_a_source_and_the_files_of_another_model_are_refused(store: Store, tiny: bytes) -> None:
+    source, digest = ModelName.parse("power-tiny"), _put(store, tiny)
+    with pytest.raises(BadRequest, match=r"'from' names a model, and the file \"m\.gguf\" is another one"):
+        _make(store, source=source, files={"m.gguf": digest})
+    with pytest.raises(BadRequest, match="can only be projectors and adapters in GGUF"):
+        _make(store, source=source, files={"model.safetensors": digest})
+
+
+def test_a_draft_model_is_a_layer_of_its_own(store: Store, tiny: bytes) -> None:
+    model, draft = _put(store, BUILTIN_MODEL.read_bytes()), _put(store, tiny)
+    _make(store, files={"m.gguf": model}, draft_files={"d.gguf": draft})
+    assert [layer.media_type for layer in _made(store).manifest.layers] == [types.MODEL, types.DRAFT]
+    assert _made(store).files.draft == str(store.blobs.path(Digest.parse(draft)))
+    assert _made(store).config.model_families == ["llama"]
+
+
+def test_a_draft_model_stays_until_another_one_is_named(store: Store, tmp_path: Path, tiny: bytes) -> None:
+    tiny_llama(tmp_path / "other.gguf", seed=1)
+    other = _put(store, (tmp_path / "other.gguf").read_bytes())
+    _make(store, source=ModelName.parse("power-tiny"), draft_files={"d.gguf": _put(store, tiny)})
+    _make(store, source=NAME, system="s")
+    assert len(_digests(store, types.DRAFT)) == 1
+    _make(store, source=NAME, draft_files={"d.gguf": other})
+    assert _digests(store, types.DRAFT) == [other.removeprefix("sha256:")]
+
+
+def test_a_draft_model_is_quantised_by_its_own_level(store: Store, tiny: bytes) -> None:
+    model, draft = _put(store, BUILTIN_MODEL.read_bytes()), _put(store, tiny)
+    lines = _make(store, files={"m.gguf": model}, draft_files={"d.gguf": draft}, draft_quantize="q8_0")
+    assert "quantizing F16 model to Q8_0" in lines
+    assert _digests(store, types.MODEL) == [model.removeprefix("sha256:")]
+    assert read_header(_made(store).files.draft).key_values["general.file_type"] == 7
+    assert _made(store).config.file_type == "Q8_0"
+
+
+@pytest.mark.parametrize(
+    ("draft", "fields", "message"),
+    [
+        (BUILTIN_MODEL.read_bytes(), {"draft_quantize": "q4_0"}, "requires an unquantized draft model, got Q8_0"),
+        (SMALLEST, {"draft_quantize": "zzz"}, "draft quantization requires an unquantized draft model, got unknown"),
+        (b"GGUF", {}, "unexpected end of file"),
+        (b"none", {}, "supplied file was not in GGUF format"),
+    ],
+)
+def test_a_draft_model_that_cannot_be_is_refused(
+    store: Store, tiny: bytes, draft: bytes, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PowerError, match=message):
+        _make(store, files={"m.gguf": _put(store, tiny)}, draft_files={"d.gguf": _put(store, draft)}, **fields)
+
+
+def test_a_draft_model_is_one_file_of_weights(store: Store, tiny: bytes) -> None:
+    clip = _put(store, _gguf({"general.architecture": "clip", "general.type": "mmproj"}))
+    digest = _put(store, tiny)
+    with pytest.raises(BadRequest, match="a draft model is one model, without projectors and adapters"):
+        _make(store, files={"m.gguf": digest}, draft_files={"d.gguf": digest, "p.gguf": clip})
+
+
 def test_what_lies_beside_a_gguf_in_its_folder_is_left_out(store: Store, tiny: bytes) -> None:
     files = {"config.json": _put(store, b"{}"), "tokenizer.model": _put(store, b"x"), "m.gguf": _put(store, tiny)}
     _make(store, files=files)
@@ -297,6 +367,9 @@ _SOMETHING = f"sha256:{'0' * 64}"
         ({"files": {"m.gguf": ""}}, InvalidDigest, "invalid digest format"),
         ({"files": {"m.gguf": "sha256:../../x"}}, InvalidDigest, "invalid digest format"),
         ({"files": {}, "adapters": {"m.gguf": ""}}, InvalidDigest, "invalid digest format"),
+        ({"files": {}, "draft_files": {"m.gguf": ""}}, InvalidDigest, "invalid digest format"),
+        ({"files": {}, "draft_files": {"/m": _SOMETHING}}, BadRequest, "file path must be relative"),
+        ({"files": {}, "draft_quantize": "q8_0"}, BadRequest, "--draft-quantize requires a DRAFT model"),
         ({"files": {"m.gguf": _SOMETHING}}, BlobNotFound, f'blob "{_SOMETHING}" not found'),
         ({"files": {"m.safetensors": _SOMETHING}}, BlobNotFound, f'blob "{_SOMETHING}" not found'),
         ({"source": ModelName.parse("none")}, ModelNotFound, "model 'none:latest' not found"),

@@ -93,6 +93,25 @@ def test_equal_texts_have_equal_vectors_and_others_others() -> None:
 
 def test_a_text_over_the_context_is_cut_or_refused() -> None:
     short = _echo(2).embed(["a b"], truncate=True, normalize=True)
-    assert _echo(2).embed(["a b c d"], truncate=True, normalize=True) == short
+    long = _echo(2).embed(["a b c d"], truncate=True, normalize=True)
+    assert (long.rows, long.prompt_tokens, short.cut, long.cut) == (short.rows, short.prompt_tokens, (), (0,))
     with pytest.raises(PromptTooLong):
         _echo(2).embed(["a", "a b c"], truncate=False, normalize=True)
+
+
+def test_documents_are_scored_by_the_words_they_share_with_the_query() -> None:
+    scores = _echo(5).rerank("red cat", ["a red cat", "a red car that is a cat", "dog"], truncate=True)
+    assert (scores.logits, scores.truncated) == ((2.0, 0.0, -2.0), (False, True, False))
+    with pytest.raises(PromptTooLong):
+        _echo(5).rerank("red cat", ["a red car that is a cat"], truncate=False)
+
+
+@pytest.mark.parametrize(("stop", "told"), [(["c", "b"], "b"), (["x"], ""), ([], "")])
+def test_the_stop_text_that_ended_it_is_told(stop: list[str], told: str) -> None:
+    outcome = _echo(9).generate(Job("a b c", DEFAULTS, stop=stop), lambda _: None)
+    assert outcome.stop_text == told
+
+
+def test_a_grammar_is_refused_and_not_ignored() -> None:
+    with pytest.raises(EngineRefused):
+        _echo(9).generate(Job("a b c", DEFAULTS, grammar='root ::= "a"'), lambda _: None)

@@ -164,6 +164,8 @@ def test_an_encoder_always_embeds_and_takes_a_text_at_once() -> None:
 
 def test_a_chat_model_that_embeds_takes_its_last_token() -> None:
     assert _chosen(embedding=True).last_token_pooling
+    assert not _chosen(embedding=True).ranks
+    assert _chosen(msgspec.structs.replace(LLAMA, pooling=4), embedding=True).ranks
     assert not _chosen(msgspec.structs.replace(LLAMA, pooling=1), embedding=True).last_token_pooling
     assert not _chosen().embedding
 
@@ -223,3 +225,7 @@ def test_gpu_memory_is_the_share_of_layers_and_no_more_than_there_was() -> None:
 )
 def test_a_processor_that_lacks_instructions_is_known_before_it_dies(cpuinfo: str, missing: tuple[str, ...]) -> None:
     assert missing_features(cpuinfo) == missing
+
+
+def test_an_image_encoder_takes_its_weights_and_as_much_again() -> None:
+    assert memory_bytes(LLAMA, _chosen(), 10 * MIB) - memory_bytes(LLAMA, _chosen()) == 20 * MIB

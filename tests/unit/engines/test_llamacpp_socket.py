@@ -3,11 +3,14 @@
 import socket
 import stat
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from a3s_power.core.errors import EngineFailed
+from a3s_power.core.errors import EngineFailed, EngineRefused
 from a3s_power.engines.llamacpp_socket import EngineSocket, Listener, _request, listener
 
 
@@ -55,3 +58,83 @@ def test_a_port_is_taken_from_the_address_the_engine_tells() -> None:
 def test_an_engine_that_does_not_listen_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EngineFailed, match=r"llama\.cpp cannot be asked"):
         EngineSocket(Listener(path=str(tmp_path / "e.sock")), "").ask("/props")
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+_CHUNKS = (b'data: {"a":"\\r\\n"}\n\n', b"data: 2", b"\n\n", b": comment\n", b"data: 3\n\n", b"")
+_STREAM = _HEAD + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in _CHUNKS)
+_EVENTS = [b'{"a":"\\r\\n"}', b"2", b"3"]
+
+
+@contextmanager
+def _engine(folder: Path, *answer: bytes, stays: bool = False) -> Iterator[tuple[EngineSocket, threading.Event]]:
+    """An engine that says this and hangs up; with `stays` it waits until the other side does, which is then told."""
+    path, left = folder / "e.sock", threading.Event()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                # One that hangs up before it has read all that was said is a reset, not an end.
+                with suppress(ConnectionError):
+                    for piece in answer:
+                        connection.sendall(piece)
+                    while stays and connection.recv(1 << 16):
+                        pass
+                left.set()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield EngineSocket(Listener(path=str(path)), ""), left
+        thread.join(30)
+
+
+def _streamed(engine: EngineSocket, until: Callable[[bytes], bool] = lambda _: False) -> list[bytes]:
+    taken: list[bytes] = []
+
+    def take(event: bytes) -> bool:
+        taken.append(event)
+        return until(event)
+
+    engine.stream("/completion", b"{}", take, lambda: False)
+    return taken
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_a_stream_s_events_are_the_same_however_it_arrives(tmp_path: Path, size: int) -> None:
+    pieces = [_STREAM[at : at + size] for at in range(0, len(_STREAM), size)]
+    with _engine(tmp_path, *pieces) as (engine, _):
+        assert _streamed(engine) == _EVENTS
+
+
+def test_a_stream_that_nobody_wants_any_more_is_hung_up(tmp_path: Path) -> None:
+    with _engine(tmp_path, _STREAM, stays=True) as (engine, left):
+        assert _streamed(engine, lambda _: True) == _EVENTS[:1]
+        assert left.wait(30)
+
+
+@pytest.mark.parametrize("said", [b"", _HEAD, _HEAD + b"9\r\ndata: 1\n\n\r\n"])
+def test_a_stream_is_left_while_the_engine_says_nothing(tmp_path: Path, said: bytes) -> None:
+    cancelled = threading.Event()
+    with _engine(tmp_path, said, stays=True) as (engine, left):
+        asking = threading.Thread(target=engine.stream, args=("/", b"{}", lambda _: False, cancelled.is_set))
+        asking.start()
+        cancelled.set()
+        asking.join(30)
+        assert left.wait(30)
+
+
+def test_an_engine_s_refusal_is_its_own_words(tmp_path: Path) -> None:
+    body = b'{"error":{"code":400,"message":"no","type":"invalid_request_error"}}'
+    head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with _engine(tmp_path, head, body) as (engine, _), pytest.raises(EngineRefused, match='"message":"no"'):
+        _streamed(engine)
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 500 Oh\r\n\r\n"])
+def test_an_engine_that_hangs_up_is_an_error(tmp_path: Path, said: bytes) -> None:
+    with _engine(tmp_path, said) as (engine, _), pytest.raises(EngineFailed):
+        _streamed(engine)

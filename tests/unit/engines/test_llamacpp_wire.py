@@ -1,22 +1,26 @@
 """What goes to llama.cpp and what comes back: only known fields, no trap value, every error as one of ours."""
 
 import json
+import math
 from typing import Any
 
 import pytest
 
 from a3s_power.core.errors import EngineFailed, EngineRefused, PowerError, PromptTooLong
 from a3s_power.core.events import Logprob, TokenLogprob
-from a3s_power.core.options import DEFAULTS, NAMES, Options
+from a3s_power.core.options import DEFAULTS, KINDS, NAMES, Options
 from a3s_power.engines import llamacpp_wire as wire
 from a3s_power.engines.engine import Job, Outcome, Piece
-from a3s_power.engines.llamacpp import _Stream
+from a3s_power.engines.llamacpp_stream import Stream
 
 # Every field that build b11549 was seen to read; whatever else is sent would be ignored in silence.
 KNOWN = {
     *("prompt", "stream", "return_progress", "n_predict", "stop", "preserved_tokens", "n_probs", "n_keep", "seed"),
     *("temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_last_n", "repeat_penalty", "presence_penalty"),
-    *("frequency_penalty", "mirostat", "mirostat_tau", "mirostat_eta"),
+    *("frequency_penalty", "mirostat", "mirostat_tau", "mirostat_eta", "dry_multiplier", "dry_base"),
+    *("dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers", "xtc_probability", "xtc_threshold"),
+    *("top_n_sigma", "dynatemp_range", "dynatemp_exponent", "adaptive_target", "adaptive_decay", "min_keep"),
+    *("ignore_eos", "samplers", "logit_bias", "verbose", "grammar"),
 }
 
 
@@ -26,13 +30,13 @@ def _body(options: Options = DEFAULTS, **job: Any) -> dict[str, Any]:
 
 
 def test_only_fields_that_the_engine_reads_are_sent() -> None:
-    values: dict[str, Any] = {name: 1 for name in NAMES if name != "stop"} | {"stop": ("x",)}
-    body = _body(Options(**values), visible=["<t>"], top_logprobs=2, stop=["x"])
+    values: dict[str, Any] = {name: ("x",) if KINDS[name] == "array" else 1 for name in NAMES}
+    body = _body(Options(**values), visible=["<t>"], top_logprobs=2, stop=["x"], logit_bias=((1, 2.0),), grammar="g")
     assert set(body) == KNOWN
 
 
 def test_no_schema_is_ever_sent_since_it_would_not_be_enforced() -> None:
-    assert {"json_schema", "response_format", "grammar", "format"}.isdisjoint(KNOWN)
+    assert {"json_schema", "response_format", "format"}.isdisjoint(KNOWN)
 
 
 def test_a_request_can_always_be_cancelled() -> None:
@@ -53,6 +57,9 @@ def test_limits_are_within_what_the_engine_takes(asked: int, sent: int) -> None:
         ({"repeat_last_n": -1}, {"repeat_last_n": 1000}),
         ({"repeat_last_n": 2**31 - 1}, {"repeat_last_n": 1000}),
         ({"repeat_last_n": 0}, {"repeat_last_n": 0}),
+        ({"dry_penalty_last_n": -1}, {"dry_penalty_last_n": 1000}),
+        ({"dry_allowed_length": -3, "min_keep": -1}, {"dry_allowed_length": 0, "min_keep": 0}),
+        ({"samplers": ("top_k", "temperature")}, {"samplers": ["top_k", "temperature"]}),
         ({"num_keep": -5}, {"n_keep": -1}),
         ({"num_keep": 24}, {"n_keep": 24}),
         ({"seed": -1}, {"seed": 2**32 - 1}),
@@ -68,6 +75,16 @@ def test_options_are_translated(option: dict[str, Any], sent: dict[str, Any]) ->
 
 def test_what_nobody_said_is_not_sent() -> None:
     assert set(_body(Options())) == {"prompt", "stream", "return_progress", "n_predict", "stop"}
+
+
+def test_a_forbidden_token_is_one_that_the_engine_bans() -> None:
+    assert _body(logit_bias=((5, -math.inf), (7, 1.5)))["logit_bias"] == [[5, False], [7, 1.5]]
+
+
+def test_more_is_asked_of_each_token_only_where_it_is_needed() -> None:
+    assert "verbose" not in _body()
+    assert _body(stop=["x"])["verbose"] is True
+    assert _body(want_tokens=True)["verbose"] is True
 
 
 def test_empty_stop_texts_are_left_out() -> None:
@@ -93,9 +110,9 @@ LAST = (
 )
 
 
-def _stream(emit: Any = lambda _: None, **job: Any) -> tuple[_Stream, Job]:
+def _stream(emit: Any = lambda _: None, **job: Any) -> tuple[Stream, Job]:
     asked = Job("p", DEFAULTS, **job)
-    return _Stream(asked, emit), asked
+    return Stream(asked, emit), asked
 
 
 def test_pieces_and_the_last_word() -> None:
@@ -106,6 +123,41 @@ def test_pieces_and_the_last_word() -> None:
     assert stream.outcome() == Outcome(
         reason="length", prompt_tokens=10, cached_tokens=9, output_tokens=2, prompt_ns=125_000, output_ns=130_000
     )
+
+
+def _told(tokens: list[int], count: int, text: str = "") -> bytes:
+    verbose = {"tokens": tokens, "tokens_predicted": count}
+    return json.dumps({"choices": [{"text": text}], "__verbose": verbose}).encode()
+
+
+def _end(count: int, **verbose: Any) -> bytes:
+    choice = {"text": "", "finish_reason": "stop"}
+    return json.dumps({"choices": [choice], "__verbose": {"tokens_predicted": count} | verbose}).encode()
+
+
+def test_a_stop_text_that_ended_it_is_told() -> None:
+    stream, _ = _stream(stop=["x"])
+    stream.take(_end(1, stop_type="word", stopping_word="x"))
+    assert stream.outcome().stop_text == "x"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "tokens"),
+    [
+        ([_told([0], 0), _told([5], 1, "a"), _told([7], 2, "b"), _end(2, stop_type="limit")], (5, 7)),
+        ([_told([5], 1, "a"), _told([2], 2), _end(2, stop_type="eos")], (5,)),
+        # Some of a character's bytes were a token that nobody was told of.
+        ([_told([5], 1, "a"), _told([7], 3, "b"), _end(3, stop_type="limit")], None),
+        ([_told([5], 1, "a"), _end(2, stop_type="limit")], None),
+        # The tokens of the stop text are no part of the answer.
+        ([_told([5], 1, "a"), _told([9], 2), _end(2, stop_type="word", stopping_word="x")], None),
+    ],
+    ids=["to the limit", "to its end", "hidden", "hidden at the end", "stopped"],
+)
+def test_an_answers_ids_are_told_where_the_engine_told_them_all(chunks: list[bytes], tokens: object) -> None:
+    stream, _ = _stream(want_tokens=True)
+    assert not any(stream.take(chunk) for chunk in chunks)
+    assert stream.outcome().tokens == tokens
 
 
 def test_whatever_the_listener_returns_the_stream_goes_on() -> None:

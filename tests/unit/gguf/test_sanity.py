@@ -6,8 +6,9 @@ import pytest
 
 from a3s_power.core.errors import BadFile
 from a3s_power.gguf.layout import ValueType
-from a3s_power.gguf.reader import read_header
-from tests.hostile import LLAMA, array, gguf, number, pair, string
+from a3s_power.gguf.reader import read_header, read_pairs
+from a3s_power.gguf.sanity import check_vocabulary
+from tests.hostile import LLAMA, array, gguf, number, pair, string, text
 
 
 def _clip(*pairs: bytes) -> Sequence[bytes]:
@@ -85,3 +86,32 @@ def test_what_an_engine_can_judge_by_itself_passes(pairs: Sequence[bytes]) -> No
 def test_a_further_part_of_a_split_file_has_no_architecture() -> None:
     part = pair("split.no", ValueType.UINT16, struct.pack("<H", 1))
     assert read_header(io.BytesIO(gguf([part]))).architecture == ""
+
+
+def _vocabulary(*tokens: str | bytes) -> bytes:
+    return array("tokenizer.ggml.tokens", ValueType.STRING, len(tokens), b"".join(map(text, tokens)))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "shown"),
+    [(["a", "b", "a"], '"a"'), ([b"\xff", "x", b"\xff"], '"\ufffd"'), (["\x1b[2J"] * 2, "\ufffd[2J")],
+)
+def test_a_token_that_is_there_twice_is_refused(tokens: list[str | bytes], shown: str) -> None:
+    pairs = read_pairs(io.BytesIO(gguf([LLAMA, _vocabulary(*tokens)])))
+    with pytest.raises(BadFile, match=r"twice: llama\.cpp cannot load such a model") as caught:
+        check_vocabulary(pairs)
+    assert shown in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [LLAMA],
+        [LLAMA, _vocabulary()],
+        [LLAMA, _vocabulary("a", "A", b"\xff", b"\xfe", "", "")],
+        [LLAMA, number("tokenizer.ggml.tokens", 7)],
+        [LLAMA, array("tokenizer.ggml.tokens", ValueType.INT32, 2, bytes(8))],
+    ],
+)
+def test_tokens_that_differ_pass(pairs: Sequence[bytes]) -> None:
+    check_vocabulary(read_pairs(io.BytesIO(gguf(pairs))))

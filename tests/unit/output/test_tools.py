@@ -91,6 +91,14 @@ def test_a_call_that_breaks_off_after_another_comes_out_as_text() -> None:
     assert read([f'{one}\n<tool_call>{{"name":"get']) == [call("get_time", {}), '<tool_call>{"name":"get']
 
 
+def test_what_was_announced_as_a_call_of_its_own_is_not_lost_between_others() -> None:
+    one, none = '<tool_call>{"name":"get","arguments":{}}</tool_call>', '<tool_call>{"name":"nope","arguments":{}}'
+    said = f"{one}\n{none}</tool_call>\n{one}"
+    found = [call("get", {}), f"{none}</tool_call>\n", call("get", {}, 1)]
+    assert read([said]) == found
+    assert read([f"{none}</tool_call>{one}"]) == [f"{none}</tool_call>", call("get", {})]
+
+
 def test_blanks_before_a_call_are_none_of_the_answer() -> None:
     assert read(["\n", "\n", '<tool_call>{"name":"get_time","arguments":{}}']) == [call("get_time", {})]
 

@@ -4,11 +4,12 @@ from typing import Any, Final
 
 import pytest
 
+from a3s_power.core.errors import BadRequest
 from a3s_power.core.manifest import ConfigBlob
 from a3s_power.core.model import Facts
 from a3s_power.gguf.facts import facts
 from a3s_power.gguf.reader import read_header
-from a3s_power.prompt.capabilities import capabilities, way
+from a3s_power.prompt.capabilities import Way, capabilities, check_names, way
 from tests.shared import BUILTIN_MODEL
 
 TOOLS: Final = "{{ tools }}"
@@ -69,6 +70,7 @@ def test_what_a_go_template_adds(template: str, more: set[str]) -> None:
     ("said", "found"),
     [
         ({"pooling": 1}, {"embedding"}),
+        ({"pooling": 4}, {"rerank"}),
         ({"vision": True}, {"completion", "vision"}),
         ({"audio": True}, {"completion", "audio"}),
         ({"projector": Facts(architecture="clip")}, {"completion", "vision"}),
@@ -132,19 +134,32 @@ def test_the_setting_decides_where_it_says_something(
     assert way(ConfigBlob(), template, chat_template, prefer_go=prefer_go).kind == kind
 
 
+HARMONY: Final = "<|start|>{{ .Prompt }}<|end|>"
+
+
 @pytest.mark.parametrize(
-    ("config", "template", "chat_template", "kind"),
+    ("config", "template", "chat_template", "chosen"),
     [
-        (ConfigBlob(renderer="qwen3-coder"), GO_TOOLS, TOOLS, "jinja"),
-        (ConfigBlob(parser="qwen3"), GO_TOOLS, TOOLS, "jinja"),
-        (ConfigBlob(renderer="qwen3-coder"), GO_TOOLS, "", "go"),
-        (ConfigBlob(model_family="gptoss"), "<|start|>{{ .Prompt }}<|end|>", "{{ messages }}", "jinja"),
+        (ConfigBlob(renderer="qwen3-coder"), GO_TOOLS, TOOLS, Way("renderer", "qwen3-coder")),
+        (ConfigBlob(renderer="qwen3-coder"), "", "", Way("renderer", "qwen3-coder")),
+        (ConfigBlob(renderer="qwen3.5", parser="qwen3.5"), "", TOOLS, Way("renderer", "qwen3.5", "qwen3.5")),
+        (ConfigBlob(parser="qwen3"), GO_TOOLS, TOOLS, Way("go", "", "qwen3")),
+        (ConfigBlob(parser="qwen3"), "", TOOLS, Way("jinja", "", "qwen3")),
+        (ConfigBlob(model_family="gptoss"), HARMONY, "{{ messages }}", Way("go", "", "harmony")),
+        (ConfigBlob(model_family="gpt-oss"), HARMONY, "", Way("go", "", "harmony")),
+        (ConfigBlob(model_family="gptoss"), "{{ .Prompt }}<|end|>", "", Way("go")),
+        (ConfigBlob(model_family="llama"), HARMONY, "", Way("go")),
     ],
 )
-def test_a_named_format_is_the_files_own_template(
-    config: ConfigBlob, template: str, chat_template: str, kind: str
+def test_what_a_model_names_goes_before_its_templates(
+    config: ConfigBlob, template: str, chat_template: str, chosen: Way
 ) -> None:
-    assert way(config, template, chat_template).kind == kind
+    assert way(config, template, chat_template) == chosen
+
+
+def test_a_setting_does_not_outweigh_what_the_model_names() -> None:
+    assert way(ConfigBlob(parser="qwen3"), GO_TOOLS, TOOLS, prefer_go=False).kind == "go"
+    assert way(ConfigBlob(renderer="lfm2"), GO_TOOLS, TOOLS, prefer_go=True).kind == "renderer"
 
 
 @pytest.mark.parametrize(
@@ -153,13 +168,47 @@ def test_a_named_format_is_the_files_own_template(
         (ConfigBlob(), "", "", "the model has no chat template: ChatML is used"),
         (ConfigBlob(), GO_TOOLS, "", ""),
         (ConfigBlob(), "", TOOLS, ""),
+        (ConfigBlob(renderer="qwen3-coder"), "", TOOLS, ""),
         (
-            ConfigBlob(renderer="qwen3-coder"),
-            "",
+            ConfigBlob(renderer="gemma4"),
+            GO_TOOLS,
             TOOLS,
-            "the model asks for qwen3-coder; its jinja template is used in its stead",
+            "the model asks for gemma4; its jinja template is used in its stead",
         ),
+        (
+            ConfigBlob(renderer="gemma4"),
+            GO_TOOLS,
+            "",
+            "the model asks for gemma4; its go template is used in its stead",
+        ),
+        (ConfigBlob(renderer="gemma4"), "", "", "the model has no chat template: ChatML is used"),
     ],
 )
 def test_what_is_odd_about_a_way_is_said(config: ConfigBlob, template: str, chat_template: str, note: str) -> None:
     assert way(config, template, chat_template).note == note
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        (ConfigBlob(renderer="../../x"), r'^unknown renderer "\.\./\.\./x"$'),
+        (ConfigBlob(parser="__import__('os')"), r"""^unknown parser "__import__\('os'\)"$"""),
+    ],
+)
+def test_a_name_that_nobody_knows_is_refused(config: ConfigBlob, complaint: str) -> None:
+    with pytest.raises(BadRequest, match=complaint):
+        check_names(config)
+    check_names(ConfigBlob(renderer="gemma4-small", parser="gemma4"))
+
+
+@pytest.mark.parametrize(
+    ("config", "template", "more"),
+    [
+        (ConfigBlob(renderer="qwen3-coder"), "", {"tools"}),
+        (ConfigBlob(renderer="deepseek3.1"), "", {"tools", "thinking"}),
+        (ConfigBlob(renderer="qwen3-coder"), "{{ .Prompt }}{{ .Suffix }}", {"insert"}),
+        (ConfigBlob(renderer="lfm2", parser="lfm2-thinking"), "{{ .Prompt }}", {"tools", "thinking"}),
+    ],
+)
+def test_what_a_named_renderer_adds(config: ConfigBlob, template: str, more: set[str]) -> None:
+    assert can(template, config, chat_template="{{ messages }}") == {"completion", *more}

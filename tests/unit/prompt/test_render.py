@@ -149,3 +149,117 @@ def test_a_broken_template_is_told_before_the_first_request_and_with_it() -> Non
     with pytest.raises(BadTemplate, match=r"^template error: Expected an expression, got 'end of statement block'"):
         prompter.render([USER])
     assert Prompter(PLAIN).prepare() == Prompter("").prepare() == ""
+
+
+HARMONY: Final = (
+    "{{ range .Messages }}<|start|>{{ .Role }}<|message|>{{ .Content }}{{ range .ToolCalls }}[{{ .Function.Name }}]"
+    "{{ end }}<|end|>{{ end }}{{ range .Tools }}<{{ .Function.Name }}>{{ end }}{{ .ThinkLevel }}<|start|>assistant"
+)
+HARMONY_JINJA: Final = (
+    "{% for m in messages %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endfor %}"
+    "{# <|channel|> #}{{ reasoning_effort }}<|start|>assistant"
+)
+MY_TOOL: Final = Tool(name="my-tool")
+
+
+def test_a_named_renderer_goes_before_every_template() -> None:
+    prompt = Prompter(PLAIN).render([USER], renderer="qwen3.5", parser="qwen3.5")
+    assert prompt.text == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    assert (prompt.parser, prompt.opened, prompt.think) == ("qwen3.5", True, True)
+    off = Prompter(PLAIN).render([USER], renderer="qwen3.5", think=False)
+    assert (off.parser, off.opened, off.think) == ("qwen3.5", False, False)
+
+
+def test_a_renderer_without_parser_is_read_as_the_go_template_beside_it_says() -> None:
+    prompt = Prompter().render([USER], renderer="qwen3-coder", template=GO, tools=[MY_TOOL])
+    assert prompt.text.endswith("<|im_start|>assistant\n")
+    assert (prompt.parser, prompt.thinking, prompt.tool_tag) == ("", ("<t>", "</t>"), "{")
+
+
+def test_a_named_parser_tells_what_the_engine_must_show() -> None:
+    prompt = Prompter().render([USER], template=GO, parser="qwen3", tools=[MY_TOOL])
+    assert {"<think>", "<tool_call>"} <= set(prompt.visible)
+
+
+@pytest.mark.parametrize(
+    ("parser", "asked", "opened"),
+    [
+        ("qwen3", {}, False),
+        ("qwen3-thinking", {}, True),
+        ("qwen3-thinking", {"think": False}, False),
+        ("qwen3-vl-thinking", {"think": False}, True),
+        ("cogito", {}, True),
+        ("cogito", {"tools": [MY_TOOL]}, False),
+        ("glm-4.7", {}, True),
+        ("lfm2-thinking", {}, False),
+    ],
+)
+def test_whether_an_answer_begins_with_thinking_is_the_parsers_word(
+    parser: str, asked: dict[str, Any], opened: bool
+) -> None:
+    template = "{{ range .Messages }}{{ .Content }}{{ end }}{{ .Tools }}"
+    assert Prompter().render([USER], template=template, parser=parser, **asked).opened is opened
+    begun = [USER, Message(role="assistant", content="We")]
+    assert Prompter().render(begun, template=template, parser="qwen3-thinking").opened is False
+
+
+@pytest.mark.parametrize(
+    ("mark", "parser"),
+    [
+        ("<tool_call><function=f><parameter=p>", "qwen3-coder"),
+        ("</think><tool_call><function=f><parameter=p>", "qwen3.5"),
+        ("</think><seed:tool_call><function=f><parameter=p>", "seed-oss"),
+        ("<function=f>", ""),
+        ("<tool_call>f<arg_key>", "glm-4.7"),
+        ("[TOOL_CALLS]f[ARGS]", "ministral"),
+        ("<|tool_call_start|>", "lfm2"),
+        ("<｜tool▁sep｜>", "deepseek3"),
+        ("<|START_ACTION|>", "cohere"),
+        ("<function_calls>", "olmo3"),
+        ("<|tool_call>call:f{}<tool_call|>", "gemma4"),
+        ("<start_function_call>", "functiongemma"),
+        ("<|python_start|>", "pythonic"),
+        ("<atem:invoke>", "glimmer"),
+        ("<|channel|><|message|>", "harmony"),
+        ("<tool_call>{}</tool_call>", ""),
+        ("[TOOL_CALLS] [", ""),
+    ],
+)
+def test_a_chat_template_shows_whose_calls_it_teaches(mark: str, parser: str) -> None:
+    assert Prompter(PLAIN + "{# " + mark.replace("{}", "") + " #}").render([USER]).parser == parser
+
+
+def test_harmony_tools_have_names_that_the_model_can_write() -> None:
+    called = Message(role="assistant", tool_calls=(ToolCall(name="my-tool", arguments={}),))
+    prompt = Prompter().render([USER, called], template=HARMONY, parser="harmony", tools=[MY_TOOL], think="max")
+    assert "[my_tool]" in prompt.text
+    assert prompt.text.endswith("<my_tool>high<|start|>assistant")
+    assert prompt.names == {"my_tool": "my-tool"}
+    assert prompt.begun == "<|start|>assistant"
+
+
+@pytest.mark.parametrize(
+    ("begun", "end", "header"),
+    [
+        (None, "<|start|>assistant", "<|start|>assistant"),
+        (
+            Message(role="assistant", content="We"),
+            "<|start|>assistant<|channel|>final<|message|>We",
+            "<|start|>assistant<|channel|>final<|message|>",
+        ),
+        (
+            Message(role="assistant", thinking="hm"),
+            "<|start|>assistant<|channel|>analysis<|message|>hm",
+            "<|start|>assistant<|channel|>analysis<|message|>",
+        ),
+        (
+            Message(role="assistant", thinking="hm", content="We"),
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>We",
+            "<|start|>assistant<|channel|>final<|message|>",
+        ),
+    ],
+)
+def test_a_begun_harmony_answer_goes_on_in_its_channel(begun: Message | None, end: str, header: str) -> None:
+    prompt = Prompter(HARMONY_JINJA).render([USER, *([begun] if begun else [])])
+    assert prompt.text.endswith(end)
+    assert (prompt.parser, prompt.begun) == ("harmony", header)

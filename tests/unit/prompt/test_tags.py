@@ -60,6 +60,7 @@ def test_calls_in_a_go_template(template: str, found: str) -> None:
         ("x <tool_call> y", "<tool_call>"),
         ("{{ '[TOOL_CALLS]' }}", "[TOOL_CALLS]"),
         ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁begin｜>"),
+        ("{{ 'Action: ```json\\n[' }}", "Action: ```json"),
         ("tools without a mark", "{"),
     ],
 )

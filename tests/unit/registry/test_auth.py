@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,7 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from a3s_power.core.errors import RegistryFailed, Unauthorized
+from a3s_power.cli.elsewhere import logins
+from a3s_power.core.errors import BadConfig, RegistryFailed, Unauthorized
 from a3s_power.registry.auth import Challenge, KeyPair
 from a3s_power.registry.settings import Login
 from tests.pulling import pull, supply
@@ -69,6 +71,7 @@ def test_a_challenge_is_read(header: str, challenge: Challenge) -> None:
 
 
 def test_a_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+    """PATH-17."""
     path = tmp_path / "base" / "id_ed25519"
     first, second = KeyPair(path).authorization("x"), KeyPair(path).authorization("x")
     assert first == second
@@ -208,3 +211,24 @@ def test_what_the_token_s_giver_refuses_is_shown(registry: Registry, tmp_path: P
     registry.check_token = lambda _: 418
     with pytest.raises(RegistryFailed, match="pull model manifest: 418: no"):
         pull(supply(tmp_path), f"{registry.host}/ns/m")
+
+
+def test_a_login_is_of_the_host_that_is_called_and_not_told_to_its_mirror(registry: Registry, tmp_path: Path) -> None:
+    with Registry().running() as mirror:
+        registry.login = mirror.login = "power:secret"
+        plan: dict[str, Any] = {
+            "logins": {registry.host: Login("power", "secret")},
+            "mirrors": {registry.host: (f"http://{mirror.host}",)},
+        }
+        pull(supply(tmp_path, **plan), f"{registry.host}/ns/m")
+        assert [asked.headers.get("authorization") for asked in mirror.seen] == [None]
+
+
+def test_logins_are_settings_and_what_is_wrong_with_one_is_told_without_it() -> None:
+    assert logins(("R.example:5000=me:se:cret=", "s.example=you:x")) == {
+        "r.example:5000": Login("me", "se:cret="),
+        "s.example": Login("you", "x"),
+    }
+    for word in ("r.example", "r.example=secret", "=me:secret", "r.example=me:", "r.example=:secret"):
+        with pytest.raises(BadConfig, match=r"^logins: number 2 is not of the form HOST=NAME:PASSWORD$"):
+            logins(("s.example=you:x", word))

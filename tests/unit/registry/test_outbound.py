@@ -1,7 +1,11 @@
 """The way out: proxies, certificates, connections that are kept, and what breaks them."""
 
+import gc
+import select
+import socket
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +21,7 @@ from a3s_power.registry.outbound import Outbound
 from a3s_power.registry.urls import Url
 from tests.internet import Authority, Internet
 from tests.pulling import HURRY
-from tests.registries import Registry, Reply
+from tests.registries import Asked, Registry, Reply
 
 
 @pytest.fixture
@@ -41,8 +45,6 @@ class _Tunnel(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_CONNECT(self) -> None:
-        import socket  # noqa: PLC0415 -- only here
-
         self.seen.append((self.path, self.headers.get("Proxy-Authorization", "")))
         self.send_response(self.status)
         self.end_headers()
@@ -57,8 +59,6 @@ class _Tunnel(BaseHTTPRequestHandler):
 
 
 def _pass_on(source: Any, target: Any) -> None:
-    import socket  # noqa: PLC0415 -- only here
-
     try:
         while content := source.recv(65536):
             target.sendall(content)
@@ -130,6 +130,28 @@ def test_connections_are_used_again(authority: Authority) -> None:
         assert len(internet.dialled) == 1
 
 
+def test_a_kept_connection_has_patience_again() -> None:
+    """A stall among the bytes of a part is noticed sooner than the silence before an answer."""
+    patience = 0.05
+    with Registry().running() as front:
+
+        def late(_: Asked, reply: Reply) -> Reply:
+            front.stopping.wait(4 * patience)
+            return reply
+
+        front.files["/x"] = b"content"
+        internet, url = Internet(), Url.parse(f"http://{front.host}/x")
+        with exchange(internet) as talk:
+            talk.add_home(url)
+            answer = talk.ask("GET", url, Cancel())
+            answer.start_bulk(patience)
+            while answer.readinto(memoryview(bytearray(100))):
+                pass
+            front.twist = late
+            assert talk.ask("GET", url, Cancel()).read(100) == b"content"
+        assert len(internet.dialled) == 1
+
+
 def test_a_kept_connection_that_was_closed_meanwhile_is_no_failure() -> None:
     with Registry().running() as front:
         front.files["/x"] = b"content"
@@ -177,6 +199,104 @@ def test_a_question_that_is_cancelled_already_is_not_asked() -> None:
     assert internet.asked == []
 
 
+@contextmanager
+def resetting() -> Iterator[Callable[[socket.socket, str, int], None]]:
+    """A way to dial whoever hangs up at once, and hard; it ends when that was heard."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def dial(bare: socket.socket, _: str, __: int) -> None:
+            bare.connect(server.getsockname())
+            accepted, _address = server.accept()
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            accepted.close()
+            assert select.select([bare], [], [], 20)[0]
+
+        yield dial
+
+
+@pytest.mark.parametrize("proxy", ["", "proxy.test:1"], ids=["directly", "through a proxy"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_connection_that_is_reset_before_it_is_used_leaves_no_socket(scheme: str, proxy: str) -> None:
+    internet, environ = Internet(registry=1, proxy=1), {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy}
+    url = Url.parse(f"{scheme}://registry.test/x")
+    with resetting() as dial:
+        outbound = Outbound(environ, patience=HURRY, resolve=internet.resolve, dial=dial)
+        with Exchange(outbound, "test") as talk:
+            talk.add_home(url)
+            before = open_sockets()
+            with pytest.raises(Unreachable, match=r"reset by peer|EOF|broken pipe"):
+                talk.ask("GET", url, Cancel())
+            assert open_sockets() <= before
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 407 No\r\n\r\n", b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nno TLS"]
+)
+def test_a_proxy_that_makes_no_tunnel_leaves_no_socket(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            accepted, _ = server.accept()
+            with accepted:
+                accepted.recv(1000)
+                accepted.sendall(answer)
+                accepted.shutdown(socket.SHUT_WR)
+                accepted.recv(1000)
+
+        internet = Internet(proxy=server.getsockname()[1])
+        with exchange(internet, {"HTTPS_PROXY": "proxy.test:1"}) as talk:
+            thread = threading.Thread(target=serve)
+            before = open_sockets()
+            thread.start()
+            with pytest.raises(Unreachable, match=r"proxyconnect tcp|tls"):
+                talk.ask("GET", Url.parse("https://registry.test/x"), Cancel())
+            thread.join()
+            assert open_sockets() <= before
+
+
+@pytest.mark.parametrize("proxy", ["", "proxy.test:1"], ids=["in the handshake", "in the tunnel"])
+def test_a_question_given_up_before_the_connection_stands_leaves_no_socket(proxy: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cancel, port = Cancel(), server.getsockname()[1]
+
+        def give_up() -> None:
+            accepted, _ = server.accept()
+            with accepted:
+                # Something was said: whoever asks waits for the answer now.
+                assert accepted.recv(1000)
+                cancel.ask()
+                while accepted.recv(1000):
+                    pass
+
+        with exchange(Internet(registry=port, proxy=port), {"HTTPS_PROXY": proxy}) as talk:
+            thread = threading.Thread(target=give_up)
+            before = open_sockets()
+            thread.start()
+            with pytest.raises(Cancelled):
+                talk.ask("GET", Url.parse("https://registry.test/x"), cancel)
+            thread.join()
+            assert open_sockets() <= before
+
+
+def test_a_question_given_up_while_its_host_is_looked_up_dials_nobody() -> None:
+    cancel, internet = Cancel(), Internet(registry=1)
+
+    def resolve(host: str, port: int) -> list[str]:
+        cancel.ask()
+        return internet.resolve(host, port)
+
+    outbound = Outbound({}, patience=HURRY, resolve=resolve, dial=internet.dial)
+    with Exchange(outbound, "test") as talk, pytest.raises(Cancelled):
+        talk.ask("GET", Url.parse("https://registry.test/x"), cancel)
+    assert internet.dialled == []
+
+
+def open_sockets() -> int:
+    """Sockets of this process that nobody has closed."""
+    every = [each for each in gc.get_objects() if isinstance(each, socket.socket)]
+    return sum(each.fileno() >= 0 for each in every)
+
+
 def test_all_addresses_of_a_host_are_tried() -> None:
     with Registry().running() as front:
         front.files["/x"] = b"content"
@@ -214,3 +334,20 @@ def test_a_gate_lets_so_much_through_in_a_second() -> None:
     Gate().take(10**12, cancel)
     with pytest.raises(Cancelled):
         gate.take(10**12, cancel)
+
+
+def test_transfers_step_back_while_somebody_is_answered() -> None:
+    answering, cancel = threading.Event(), Cancel()
+    gate = Gate(courtesy=1, busy=answering.is_set)
+    gate.take(10**12, cancel)
+    answering.set()
+    cancel.ask()
+    with pytest.raises(Cancelled):
+        gate.take(10**12, cancel)
+
+
+def test_courtesy_does_not_widen_a_limit() -> None:
+    gate, cancel = Gate(1, courtesy=10**12, busy=lambda: True), Cancel()
+    cancel.ask()
+    with pytest.raises(Cancelled):
+        gate.take(10**6, cancel)

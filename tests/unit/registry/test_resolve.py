@@ -5,9 +5,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 import pytest
 
 from a3s_power.core.digests import Digest
@@ -27,48 +26,14 @@ from a3s_power.gguf.layout import TensorType, ValueType
 from a3s_power.gguf.writer import Tensor, Typed, write
 from a3s_power.registry.huggingface import HubFile, choose, tag_of
 from a3s_power.registry.resolve import known_models
-from a3s_power.registry.supply import Supply
 from a3s_power.registry.urls import Url
 from a3s_power.registry.wishes import Named, read_source
+from tests.hubs import WORLD, Net
 from tests.internet import Authority, Internet
 from tests.pulling import pull, supply
 from tests.registries import Asked, Registry, Reply
 from tests.shared import BUILTIN_MODEL
 from tests.stores import LLAMA, gguf, named
-
-WORLD: Final = ("registry.ollama.ai", "huggingface.co", "cdn.test", "mirror.test", "files.test")
-
-
-class Net:
-    """A registry, a hub, and where the hub keeps its files; each a server of its own with its own name."""
-
-    def __init__(self, folder: Path, authority: Authority, servers: dict[str, Registry]) -> None:
-        self.internet = Internet()
-        for number, (name, server) in enumerate(servers.items(), 1):
-            self.internet.put(name, f"93.184.216.{number}", server.port)
-        self.servers = servers
-        self._folder = folder
-        self._authority = authority
-
-    def __getitem__(self, name: str) -> Registry:
-        return self.servers[name]
-
-    def supply(self, **settings: Any) -> Supply:
-        environ = {"SSL_CERT_FILE": str(self._authority.path), **settings.pop("environ", {})}
-        return supply(self._folder, self.internet, environ=environ, **settings)
-
-    def hub_file(self, path: str, content: bytes) -> None:
-        """A file of the hub, whose content lies elsewhere behind a signed address."""
-        self["cdn.test"].files[f"/lfs/{path}"] = content
-        linked = {"X-Linked-Etag": f'"{Digest.of(content).hex}"', "X-Linked-Size": str(len(content))}
-        self._hub_answers[f"/{path}"] = Reply(302, {"Location": f"https://cdn.test/lfs/{path}?sig=1", **linked})
-
-    def hub_json(self, path: str, value: object) -> None:
-        self._hub_answers[path] = Reply(200, {}, msgspec.json.encode(value))
-
-    def open(self) -> None:
-        self._hub_answers: dict[str, Reply] = {}
-        self["huggingface.co"].twist = lambda asked, reply: self._hub_answers.get(asked.path.partition("?")[0], reply)
 
 
 @pytest.fixture

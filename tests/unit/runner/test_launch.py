@@ -28,10 +28,15 @@ def test_a_child_does_not_inherit(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_WAIT_POLICY", "PYTHONPATH"],
+    ["HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_WAIT_POLICY", "PYTHONPATH"],
 )
 def test_a_child_inherits(name: str) -> None:
     assert environment({name: "x"}, ENGINES["llamacpp"], FOLDER)[name] == "x"
+
+
+def test_only_an_engine_that_may_start_programs_finds_any() -> None:
+    assert environment({"PATH": "/bin"}, ENGINES["llamacpp"], FOLDER)["PATH"] == "/dev/null"
+    assert environment({"PATH": "/bin"}, ENGINES["echo"], FOLDER)["PATH"] == "/bin"
 
 
 def test_what_the_engine_needs_wins_over_what_the_server_has() -> None:

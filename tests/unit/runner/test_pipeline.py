@@ -76,7 +76,7 @@ def test_messages_are_rendered_with_the_models_template() -> None:
 def test_a_prompt_may_be_all_that_is_wanted() -> None:
     engine = Scripted("never")
     said, rendered = _run(_pipeline(engine), messages=_messages(1), render_only=True)
-    assert (said, rendered, engine.jobs) == ([], Rendered("user m0\n", 0), [])
+    assert (said, rendered, engine.jobs) == ([], Rendered("user m0\n", 0, 3), [])
 
 
 def test_thinking_and_calls_are_told_apart_from_the_answer() -> None:
@@ -192,6 +192,29 @@ def test_nothing_is_tried_again_for_a_job_that_was_cancelled() -> None:
     with pytest.raises(PromptTooLong):
         pipeline.run(Run(text=" w" * 40, options=DEFAULTS), job, lambda _: None, NEVER)
     assert len(engine.jobs) == 1
+
+
+def test_a_request_that_asked_for_less_context_is_held_to_it() -> None:
+    engine = Scripted("yes")
+    pipeline = _pipeline(engine)
+    _, cut = _run(pipeline, messages=_messages(9), limit=12)
+    assert engine.jobs[-1][0] == "user m4\nassistant m5\nuser m6\nassistant m7\nuser m8\n"
+    assert cut.usage.dropped_messages == 4
+    with pytest.raises(PromptTooLong, match='"n_prompt_tokens":19,"n_ctx":12'):
+        _run(pipeline, messages=_messages(9), truncate=False, limit=12)
+    with pytest.raises(PromptTooLong, match='"n_prompt_tokens":7,"n_ctx":4'):
+        _run(pipeline, messages=(Message(role="user", content="a b c d e"),), limit=4)
+    _, cut = _run(pipeline, text=" w" * 40, options=Options(num_keep=4), limit=20)
+    assert cut.usage.cut_tokens == 28
+    _, whole = _run(pipeline, text=" w" * 40)
+    assert whole.usage.cut_tokens == 0
+
+
+def test_an_answer_that_may_not_shift_ends_with_the_context_that_was_asked_for() -> None:
+    engine = Scripted("yes")
+    _run(_pipeline(engine), text=" w" * 12, options=Options(num_predict=50), shift=False, limit=20)
+    _run(_pipeline(engine), text=" w" * 12, options=Options(num_predict=50), limit=20)
+    assert [job[1] for job in engine.jobs] == [8, 50]
 
 
 # Context to go on from.

@@ -178,22 +178,36 @@ def test_other_load_options_reload_the_model_after_its_asks() -> None:
 
 
 def test_nobody_is_given_a_model_that_waits_to_be_reloaded() -> None:
-    core, longer, short = a_core(), an_ask(2, num_ctx=8192), an_ask(3)
+    core, longer = a_core(), an_ask(2, num_ctx=8192)
     ready(core, an_ask(1), 1, slots=4)
     assert core.requested(longer, 1) == []
-    assert core.requested(short, 2) == []
+    assert core.requested(an_ask(3), 2) == []
     assert core.left(1, 3) == [Unload(1)]
     assert core.gone(1, 4) == [Load(2, longer)]
-    assert core.loaded(2, 4, 5) == [Grant(2, 2)]
-    assert core.left(2, 6) == [Unload(2)]
-    assert core.gone(2, 7) == [Load(3, short)]
+    assert core.loaded(2, 4, 5) == [Grant(2, 2), Grant(3, 2)], "and the longer one serves both"
+
+
+def test_two_clients_with_contexts_of_their_own_cause_one_reload() -> None:
+    core, started = a_core(), 0
+    for ticket in range(1, 20):
+        commands = core.requested(an_ask(ticket, num_ctx=4096 if ticket % 2 else 8192), ticket)
+        while commands and not isinstance(commands[-1], Grant):
+            match commands[-1]:
+                case Unload(instance):
+                    commands = core.gone(instance, ticket)
+                case Load(instance):
+                    started += 1
+                    commands = core.loaded(instance, 1, ticket)
+        assert commands == [Grant(ticket, started)]
+        assert core.left(ticket, ticket) == []
+    assert started == 2
 
 
 def test_a_reload_takes_no_room_from_others() -> None:
     core = a_core(max_loaded=2)
     idle(core, an_ask(1, "b", keep_alive=1), 1)
     ready(core, an_ask(2, "a"), 2)
-    assert core.requested(an_ask(3, "a", num_ctx=64), 0.5) == []
+    assert core.requested(an_ask(3, "a", num_ctx=8192), 0.5) == []
     assert core.left(2, 0.6) == [Unload(2)]
 
 
@@ -202,7 +216,7 @@ def test_the_next_who_needs_room_asks_it_of_another_model() -> None:
     ready(core, an_ask(1, "a", keep_alive=10), 1, slots=2)
     ready(core, an_ask(2, "b", keep_alive=20), 2, slots=2)
     assert core.requested(an_ask(3, "c"), 1) == [], "a is to leave for c"
-    assert core.requested(an_ask(4, "b", num_ctx=64), 2) == []
+    assert core.requested(an_ask(4, "b", num_ctx=8192), 2) == []
     assert core.left(3, 3) == [], "b is to leave for its own reload"
     assert core.requested(an_ask(5, "a"), 4) == [Grant(5, 1)]
     assert core.requested(an_ask(6, "b"), 5) == []
@@ -267,7 +281,7 @@ def test_a_load_that_fails_is_told_to_those_who_wait_for_it_and_to_nobody_else()
     core.requested(an_ask(1, "a"), 0)
     core.requested(an_ask(2, "a"), 1)
     core.requested(other, 2)
-    core.requested(an_ask(4, "a", num_ctx=64), 3)
+    core.requested(an_ask(4, "a", num_ctx=8192), 3)
     assert core.load_failed(1, error, 4) == [Reject(1, error), Reject(2, error), Load(2, other)]
 
 

@@ -95,6 +95,15 @@ async def test_a_lease_holds_what_the_caller_needs() -> None:
         assert lease.load_ns > 0
 
 
+async def test_a_request_for_less_context_than_is_loaded_is_held_to_it() -> None:
+    limits = []
+    async with a_scheduler(FakeChildren()) as scheduler:
+        for need in (a_need(num_ctx=8192), a_need(num_ctx=2048), a_need(num_ctx=8192)):
+            async with scheduler.acquire(need) as lease:
+                limits.append((lease.runner.pid, lease.options.context_length, lease.limit))
+    assert limits == [(1, 8192, 0), (1, 8192, 2048), (1, 8192, 0)]
+
+
 async def test_a_model_is_loaded_once_and_used_again() -> None:
     children = FakeChildren()
     async with a_scheduler(children) as scheduler:
@@ -186,6 +195,22 @@ async def test_a_load_that_fails_is_told_to_everybody_who_waited_for_it() -> Non
         assert child.stopped.is_set()
         children.ready = True
         assert await used(scheduler, a_need()) == 2
+
+
+async def test_a_load_that_failed_is_remembered_until_one_succeeds() -> None:
+    children = FakeChildren(ready=False)
+    async with a_scheduler(children) as scheduler, task_group() as tasks:
+        for number, name in enumerate(("a", "b", "a"), 1):
+            client = Client(scheduler, a_need(name))
+            tasks.start_soon(client)
+            (await children.child(number)).finish(LoadFailed(f"broken {number}"))
+            await client.left.wait()
+        failed = [(one.model.model, str(one.error)) for one in scheduler.failed()]
+        assert failed == [("b", "broken 2"), ("a", "broken 3")]
+        children.ready = True
+        await used(scheduler, a_need("b"))
+        assert [one.model.model for one in scheduler.failed()] == ["a"]
+        assert [one.load_ns > 0 for one in scheduler.resident()] == [True]
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,12 @@ def an_ask(said: dict[str, Any], *, machine: Machine = MACHINE, rate: float | No
     ("loaded", "asked"),
     [
         pytest.param({}, {}, id="nothing said twice"),
-        pytest.param({}, {"num_ctx": 4096}, id="the context that automatic came to"),
-        pytest.param({"num_ctx": 4096}, {}, id="and the other way round"),
+        pytest.param({}, {"num_ctx": TRAINED}, id="the context that automatic came to"),
+        pytest.param({"num_ctx": TRAINED}, {}, id="and the other way round"),
         pytest.param({"num_ctx": TRAINED}, {"num_ctx": 10**9}, id="contexts above what the model was trained on"),
         pytest.param({"num_ctx": 1}, {"num_ctx": 4}, id="contexts below the least"),
+        pytest.param({"num_ctx": 8192}, {"num_ctx": 2048}, id="a shorter context"),
+        pytest.param({"num_ctx": TRAINED}, {}, id="an automatic context that is not longer"),
         pytest.param({}, {"num_batch": 128}, id="the batch that automatic came to"),
         pytest.param({}, {"num_gpu": -1}, id="all layers, said or not"),
         pytest.param({"num_gpu": 7}, {}, id="layers left out"),
@@ -49,9 +51,9 @@ def test_a_loaded_model_serves(loaded: dict[str, Any], asked: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("loaded", "asked", "reason"),
     [
-        ({}, {"num_ctx": 8192}, "num_ctx"),
+        ({"num_ctx": 4096}, {"num_ctx": 8192}, "num_ctx"),
         ({"num_ctx": 8192}, {}, "num_ctx"),
-        ({"num_ctx": 8192}, {"num_ctx": 2048}, "num_ctx"),
+        ({"num_ctx": 8192, "embedding": True}, {"num_ctx": 2048, "embedding": True}, "num_ctx"),
         ({}, {"num_batch": 64}, "num_batch"),
         ({"num_batch": 64}, {}, "num_batch"),
         ({}, {"num_gpu": 0}, "num_gpu"),

@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a3s_power.core.errors import LoadFailed, OutOfMemory
+from a3s_power.core.errors import BadConfig, LoadFailed, OutOfMemory
 from a3s_power.core.limits import MIB
+from a3s_power.core.manifest import PROJECTOR, Layer
 from a3s_power.core.model import Facts
+from a3s_power.core.names import ModelName
 from a3s_power.engines.engine import LoadOptions
 from a3s_power.hardware.machine import Machine
 from a3s_power.scheduler import placement
 from a3s_power.scheduler.need import Need
-from a3s_power.scheduler.settings import Settings
+from a3s_power.scheduler.settings import Settings, contexts
 from tests.scheduling import FACTS, GIB, MACHINE, a_need
 
 
@@ -38,7 +40,8 @@ def planned(
 @pytest.mark.parametrize(
     ("said", "setting", "context"),
     [
-        ({}, 0, 4096),
+        ({}, 0, 131_072),
+        ({"embedding": True}, 0, 4096),
         ({}, 16_384, 16_384),
         ({"num_ctx": 2048}, 16_384, 2048),
         ({"num_ctx": 1}, 0, 4),
@@ -54,6 +57,54 @@ def test_the_context_is_what_was_asked_within_what_the_model_can(
     said: dict[str, Any], setting: int, context: int
 ) -> None:
     assert planned(a_need(**said), Settings(context_length=setting)).context_length == context
+
+
+@pytest.mark.parametrize(
+    ("changed", "free", "context"),
+    [
+        pytest.param({}, 1 * GIB, 11_776, id="a quarter of what is free"),
+        pytest.param({"context_share": 0.5}, 1 * GIB, 23_808, id="a half"),
+        pytest.param({"num_parallel": 2}, 1 * GIB, 5888, id="for all slots together"),
+        pytest.param({"kv_cache_type": "q8_0"}, 1 * GIB, 22_272, id="of a smaller type"),
+        pytest.param({}, 100 * MIB, 4096, id="never less than the original's"),
+        pytest.param({"context_share": 0.0}, 12 * GIB, 4096, id="nor of no share"),
+        pytest.param({}, 12 * GIB, 131_072, id="nor more than the model can"),
+        pytest.param({"context_length": 2048}, 12 * GIB, 2048, id="the setting for all"),
+        pytest.param({"context_length": 2048, "contexts": {ModelName.parse("a"): 1024}}, 12 * GIB, 1024, id="for one"),
+        pytest.param({"context_length": 2048, "contexts": {ModelName.parse("b"): 1024}}, 12 * GIB, 2048, id="another"),
+    ],
+)
+def test_an_automatic_context_takes_its_share_of_the_free_memory(
+    changed: dict[str, Any], free: int, context: int
+) -> None:
+    options = planned(a_need(), Settings(**changed), a_machine(free_bytes=free))
+    assert options.context_length == context
+
+
+def test_what_the_request_says_goes_before_the_operators_word_on_its_model() -> None:
+    said = Settings(contexts={ModelName.parse("a"): 1024})
+    assert planned(a_need(num_ctx=512), said).context_length == 512
+
+
+def test_an_automatic_context_is_lowered_without_a_word_down_to_the_originals() -> None:
+    machine = a_machine(memory_bytes=1200 * MIB, free_bytes=1200 * MIB)
+    claim = placement.claim(a_need(), Settings(context_share=1.0), machine)
+    assert 4096 < claim.options.context_length < 20_000
+    assert placement.overruled(a_need(), claim, claim.options) == {}
+    less = a_machine(memory_bytes=1040 * MIB, free_bytes=1040 * MIB)
+    claim = placement.claim(a_need(), Settings(), less)
+    assert claim.options.context_length < 4096
+    assert placement.overruled(a_need(), claim, claim.options) == {"num_ctx": f"4096 -> {claim.options.context_length}"}
+
+
+@pytest.mark.parametrize("word", ["a", "a=", "=5", "a=-1", "a=0", "a=x"])
+def test_a_context_of_a_model_that_cannot_be_read_is_refused(word: str) -> None:
+    with pytest.raises(BadConfig, match="MODEL=TOKENS"):
+        contexts([word])
+
+
+def test_contexts_of_models_are_read_by_their_names() -> None:
+    assert contexts(["a=5", "u/b:x=7"]) == {ModelName.parse("a"): 5, ModelName.parse("u/b:x"): 7}
 
 
 @pytest.mark.parametrize(
@@ -212,3 +263,18 @@ def test_a_claim_fits_or_is_refused(
     assert claim.memory_bytes <= placement.usable_bytes(machine)
     assert claim.options.context_length <= claim.asked_context
     assert claim.options.context_length >= min(claim.asked_context, 2048)
+
+
+@pytest.mark.parametrize(("said", "rate", "batch"), [({}, 0, 512), ({"num_batch": 8}, 0, 512), ({}, 4000, 992)])
+def test_a_whole_image_fits_into_a_batch(said: dict[str, Any], rate: float, batch: int) -> None:
+    assert planned(a_need(projectors=("/mmproj",), **said), rate=rate).batch == batch
+
+
+@pytest.mark.parametrize(("embedding", "more"), [(False, 2000 * MIB), (True, 0)])
+def test_an_image_encoder_counts_where_it_is_loaded(embedding: bool, more: int) -> None:
+    need = a_need(embedding=embedding)
+    layer = Layer(media_type=PROJECTOR, digest=str(need.model.digest), size=1000 * MIB)
+    manifest = msgspec.structs.replace(need.model.manifest, layers=(layer,))
+    seeing = msgspec.structs.replace(need, model=msgspec.structs.replace(need.model, manifest=manifest))
+    claims = [placement.claim(one, Settings(), MACHINE) for one in (need, seeing)]
+    assert claims[1].memory_bytes - claims[0].memory_bytes == more

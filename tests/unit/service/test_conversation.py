@@ -13,7 +13,7 @@ from a3s_power.core.messages import Message, Tool
 from a3s_power.core.model import Facts, Model, ModelFiles
 from a3s_power.core.names import ModelName
 from a3s_power.core.options import Asked, Options
-from a3s_power.core.requests import Chat, Generate
+from a3s_power.core.requests import Chat, Generate, Rerank
 from a3s_power.service import conversation
 
 _NAME = ModelName.parse("m")
@@ -101,8 +101,6 @@ def test_a_raw_prompt_with_an_empty_context_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "status"),
     [
-        ({"format": "json"}, BadRequest, 400),
-        ({"format": {"type": "object"}}, BadRequest, 400),
         ({"bad_format": "nope"}, BadFormat, 500),
         ({"messages": (Message(role="user", images=(b"x",)),)}, NotCapable, 400),
     ],
@@ -111,6 +109,46 @@ def test_what_cannot_be_kept_is_refused_and_not_dropped(fields: Any, error: type
     with pytest.raises(error) as refusal:
         conversation.check_content(chat(**fields), model())
     assert refusal.value.status == status
+
+
+_IMAGE, _SOUND = b"\x89PNG\r\n\x1a\n", b"ID3\x04\0"
+_SEEING = {"capabilities": ("completion", "vision"), "files": ModelFiles(weights="w.gguf", projectors=("p.gguf",))}
+
+
+@pytest.mark.parametrize(
+    ("changes", "images", "rendered", "complaint"),
+    [
+        ({}, (_IMAGE,), False, "does not support images: image input is not supported - hint: if this is unexpected,"),
+        ({}, (_IMAGE,), True, "does not support images: Multimodal data provided, but model does not support"),
+        (_SEEING, (_IMAGE, _SOUND), False, '"M" does not support audio'),
+        (_SEEING | {"capabilities": ("completion", "audio")}, (_SOUND, _IMAGE), False, '"M" does not support images'),
+        (_SEEING | {"files": ModelFiles(weights="w")}, (_IMAGE,), False, "inside the file of its weights"),
+        (
+            _SEEING | {"config": ConfigBlob(model_family="mllama")},
+            (_IMAGE, _IMAGE),
+            False,
+            "this model only supports one image while more than one image requested",
+        ),
+    ],
+)
+def test_what_a_model_cannot_see_or_hear_is_refused(
+    changes: dict[str, Any], images: tuple[bytes, ...], rendered: bool, complaint: str
+) -> None:
+    request = chat(messages=(_USER, Message(role="user", images=images)))
+    with pytest.raises(BadRequest) as refusal:
+        conversation.check_content(request, model(**changes), rendered=rendered)
+    assert complaint in refusal.value.message
+
+
+def test_what_a_model_can_see_and_hear_is_taken() -> None:
+    able = model(**_SEEING | {"capabilities": ("completion", "vision", "audio")})
+    conversation.check_content(generate(images=(_IMAGE, _SOUND)), able)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_images_of_a_prompt_come_with_its_text(raw: bool) -> None:
+    run = conversation.generate_run(generate(images=(_IMAGE,), raw=raw), model(), Options(), template="")
+    assert [run.images, *(message.images for message in run.messages)] == ([(_IMAGE,)] if raw else [(), (_IMAGE,)])
 
 
 def test_a_request_beats_the_model_and_the_model_beats_the_defaults() -> None:
@@ -164,3 +202,38 @@ def test_shifting_is_on_unless_said_otherwise(family: str, asked: bool | None, s
         chat(shift=asked), model(config=ConfigBlob(model_family=family)), Options(), template=""
     )
     assert run.shift is shifts
+
+
+@pytest.mark.parametrize(
+    ("name", "capabilities", "ranks"),
+    [
+        ("m", ("rerank",), True),
+        ("Qwen3-Reranker", ("completion",), True),
+        ("m", ("completion",), False),
+        ("qwen3-reranker", ("embedding",), False),
+    ],
+)
+def test_a_model_ranks_by_a_head_of_its_own_or_by_saying_yes_or_no(name: str, capabilities: Any, ranks: bool) -> None:
+    asked = Rerank(model=_NAME, shown="M", query="q", documents=("d",))
+    chosen = model(name=ModelName.parse(name), capabilities=capabilities)
+    if ranks:
+        conversation.check_rerank(asked, chosen)
+        return
+    with pytest.raises(NotSupported, match='"M" does not support reranking'):
+        conversation.check_rerank(asked, chosen)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "option", "models", "bias"),
+    [
+        (((1, 2.0),), {"3": 4}, {"5": 6}, ((1, 2.0),)),
+        ((), {"3": 4}, {"5": 6}, ((3, 4.0),)),
+        ((), {}, {"5": 6}, ((5, 6.0),)),
+    ],
+)
+def test_a_bias_of_the_dialect_beats_the_options_and_those_the_models(
+    dialect: Any, option: Any, models: Any, bias: Any
+) -> None:
+    request = chat(logit_bias=dialect, asked=Asked.read({"logit_bias": option}))
+    run = conversation.chat_run(request, model(parameters={"logit_bias": models}), Options(), template="")
+    assert run.logit_bias == bias

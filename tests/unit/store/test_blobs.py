@@ -45,6 +45,7 @@ def _content(store: Store, digest: Digest) -> bytes:
     ids=["bytes", "file", "list", "iterator"],
 )
 def test_a_blob_is_stored_under_its_digest_and_nothing_beside_it(store: Store, source: bytes) -> None:
+    """PATH-17."""
     assert store.blobs.put(source) == (DIGEST, True)
     assert _content(store, DIGEST) == HELLO
     assert store.blobs.size(DIGEST) == len(HELLO)

@@ -69,7 +69,10 @@ def _shown(one: Logprob, top: list[TokenAnswer] | None = None) -> TokenAnswer:
 
 
 def metrics(done: Done) -> dict[str, Any]:
-    """Counts and times of an answer; those that are 0 are not shown, and none of a mere load or unload."""
+    """Counts and times of an answer; those that are 0 are not shown, and none of a mere load or unload.
+
+    The last three are ours: what an answer did not see of its conversation.
+    """
     if done.reason in ("load", "unload"):
         return {}
     usage = done.usage
@@ -80,6 +83,9 @@ def metrics(done: Done) -> dict[str, Any]:
         "prompt_eval_duration": usage.prompt_ns,
         "eval_count": usage.output_tokens,
         "eval_duration": usage.output_ns,
+        "dropped_messages": usage.dropped_messages,
+        "cut_tokens": usage.cut_tokens,
+        "context_shifted": usage.shifted,
     }
 
 

@@ -1,20 +1,20 @@
 """`POST /api/chat`: a conversation answered, a model loaded or unloaded."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from starlette.responses import Response
 
+from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
 from a3s_power.api.ollama.answers import STREAMED, WHOLE, Called, DebugInfo, Kept, TokenAnswer, metrics, shown
-from a3s_power.api.ollama.goform import Clock, answer, now
+from a3s_power.api.ollama.goform import Clock, answer, in_line, now
 from a3s_power.api.ollama.gojson import go
-from a3s_power.api.ollama.wire import GenerationRequest, Message, Tool, local_name, sent
+from a3s_power.api.ollama.wire import GenerationRequest, Message, Tool, sent, tool_choice
 from a3s_power.api.streams import EventResponse
 from a3s_power.core import limits
 from a3s_power.core.errors import BadRequest
 from a3s_power.core.events import Done, Event, Rendered, Text, Thinking, TokenLogprob, ToolCalls
-from a3s_power.core.manifest import go_json
 from a3s_power.core.requests import Chat
 
 
@@ -32,6 +32,8 @@ class ChatRequest(GenerationRequest, frozen=True, kw_only=True):
 
     messages: tuple[Message, ...] = ()
     tools: Annotated[tuple[Tool, ...], go("api.Tools")] = ()
+    tool_choice: Any = None
+    parallel_tool_calls: bool = True
 
     def to_domain(self) -> Chat:
         """What is asked for. Raises BadRequest and NotAllowed, in Ollama's order."""
@@ -41,7 +43,14 @@ class ChatRequest(GenerationRequest, frozen=True, kw_only=True):
         _check_sizes(self)
         if not self.model.strip():
             raise BadRequest("model is required")
-        return Chat(model=local_name(self.model), messages=messages, tools=tools, **asked)
+        return Chat(
+            model=local_name(self.model),
+            messages=messages,
+            tools=tools,
+            tool_choice=tool_choice(self.tool_choice),
+            parallel_tool_calls=self.parallel_tool_calls,
+            **asked,
+        )
 
 
 def _check_sizes(body: ChatRequest) -> None:
@@ -63,7 +72,7 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool_calls: list[Called] = []
 
 
-class _ChatAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An answer, or the last line of one."""
 
     model: str
@@ -79,10 +88,13 @@ class _ChatAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     prompt_eval_duration: int = 0
     eval_count: int = 0
     eval_duration: int = 0
+    dropped_messages: int = 0
+    cut_tokens: int = 0
+    context_shifted: bool = False
 
 
-def _ended(model: str, done: Done, said: _Said, logprobs: list[TokenAnswer]) -> _ChatAnswer:
-    return _ChatAnswer(
+def _ended(model: str, done: Done, said: _Said, logprobs: list[TokenAnswer]) -> ChatAnswer:
+    return ChatAnswer(
         model=model,
         created_at=now(),
         message=said,
@@ -96,7 +108,7 @@ def _ended(model: str, done: Done, said: _Said, logprobs: list[TokenAnswer]) -> 
 def _rendered(model: str, rendered: Rendered) -> Response:
     info = DebugInfo(rendered_template=rendered.prompt, image_count=rendered.images)
     said = _Said(role="", content="")
-    return answer(_ChatAnswer(model=model, created_at=now(), message=said, done=False, debug_info=info))
+    return answer(ChatAnswer(model=model, created_at=now(), message=said, done=False, debug_info=info))
 
 
 def _called(event: ToolCalls) -> list[Called]:
@@ -108,27 +120,27 @@ class _Lines:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._head = b'{"model":%b,"created_at":"' % go_json(model)
+        self._head = b'{"model":%b,"created_at":"' % in_line(model)
         self._now = Clock().now
 
     def say(self, event: Event) -> bytes | Response | None:
         """The line, or the whole answer where one object is all of it."""
         match event:
             case Text():
-                return self._line(b'"content":%b' % go_json(event.text), event.logprobs)
+                return self._line(b'"content":%b' % in_line(event.text), event.logprobs)
             case Thinking():
-                return self._line(b'"content":"","thinking":%b' % go_json(event.text), event.logprobs)
+                return self._line(b'"content":"","thinking":%b' % in_line(event.text), event.logprobs)
             case ToolCalls():
-                return self._line(b'"content":"","tool_calls":%b' % go_json(_called(event)), ())
+                return self._line(b'"content":"","tool_calls":%b' % in_line(_called(event)), ())
             case Rendered():
                 return _rendered(self._model, event)
             case Done():
                 last = _ended(self._model, event, _Said(role="assistant", content=""), [])
-                return go_json(last) + b"\n" if event.reason in ("stop", "length") else answer(last)
+                return in_line(last) + b"\n" if event.reason in ("stop", "length") else answer(last)
         return None
 
     def _line(self, said: bytes, logprobs: tuple[TokenLogprob, ...]) -> bytes:
-        tail = b',"logprobs":%b' % go_json(shown(logprobs)) if logprobs else b""
+        tail = b',"logprobs":%b' % in_line(shown(logprobs)) if logprobs else b""
         return b'%b%b","message":{"role":"assistant",%b},"done":false%b}\n' % (self._head, self._now(), said, tail)
 
 

@@ -5,14 +5,15 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
 from a3s_power.api.ollama import oldfile
 from a3s_power.api.ollama.gojson import GoStruct, Place
 from a3s_power.api.ollama.progress import PROGRESS, line, only_success
-from a3s_power.api.ollama.wire import Message, local_name, sent
+from a3s_power.api.ollama.wire import Message, sent
 from a3s_power.api.streams import EventResponse
 from a3s_power.core import limits
-from a3s_power.core.errors import BadRequest, NotSupported, PowerError
+from a3s_power.core.errors import BadRequest, PowerError
 from a3s_power.core.names import ModelName
 from a3s_power.core.requests import Create
 
@@ -50,24 +51,26 @@ class CreateRequest(GoStruct, frozen=True, kw_only=True):
     stream: bool = True
 
     def to_domain(self) -> Create:
-        """What is asked for. Raises BadRequest, NotAllowed, and NotSupported for what is not there yet.
+        """What is asked for. Raises BadRequest and NotAllowed.
 
         A Modelfile counts where no source is named beside it; what the request says itself goes before it.
         """
         if self.modelfile and not self.source and self.files is None:
             return self._with(oldfile.fields(self.modelfile)).to_domain()
-        self._refuse_what_is_missing()
+        self._refuse_what_cannot_be()
         return Create(
             model=ModelName.parse(self.model or self.name),
             source=local_name(self.source) if self.source else None,
             files=self.files,
             adapters=self.adapters,
+            draft_files=self.draft_files or None,
             template=self.template,
             system=self.system,
             licenses=_licenses(self.license),
             parameters=self.parameters,
             messages=tuple(message.to_domain() for message in self.messages),
             quantize=self.quantize or self.quantization,
+            draft_quantize=self.draft_quantize,
             renderer=self.renderer,
             parser=self.parser,
             requires=self.requires,
@@ -79,13 +82,11 @@ class CreateRequest(GoStruct, frozen=True, kw_only=True):
         parameters = {**fields.get("parameters", {}), **self.parameters}
         return msgspec.structs.replace(self, **unsaid | {"parameters": parameters, "modelfile": ""})
 
-    def _refuse_what_is_missing(self) -> None:
+    def _refuse_what_cannot_be(self) -> None:
         if self.draft_quantize and not self.draft_files:
             raise BadRequest("--draft-quantize requires a DRAFT model")
-        if self.draft_files:
-            raise NotSupported("draft models cannot be created by this version")
         if self.remote_host:
-            raise NotSupported("models of other servers cannot be created by this version")
+            raise BadRequest("models of other servers cannot be created by this version")
 
 
 def _licenses(value: object) -> tuple[str, ...]:

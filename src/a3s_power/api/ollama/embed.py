@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from a3s_power.api.asked import local_name, options, stays
 from a3s_power.api.endpoint import Call
 from a3s_power.api.ollama.goform import answer, float32s, float64
 from a3s_power.api.ollama.gojson import GoStruct, Integer
-from a3s_power.api.ollama.wire import local_name, options, sent, stays
+from a3s_power.api.ollama.wire import sent
 from a3s_power.api.streams import while_here
 from a3s_power.core import limits
 from a3s_power.core.errors import (
@@ -32,12 +33,13 @@ async def embed(call: Call) -> Response:
         made = await _made(call, body.to_domain())
     except EngineFailed as error:
         raise _as_bad_request(error) from error
-    answered = _EmbedAnswer(
+    answered = EmbedAnswer(
         model=body.model,
         embeddings=[msgspec.Raw(float32s(vector)) for vector in made.vectors],
         total_duration=made.total_ns,
         load_duration=made.load_ns,
         prompt_eval_count=made.prompt_tokens,
+        truncated=made.cut,
     )
     return answer(answered)
 
@@ -103,14 +105,15 @@ class EmbeddingRequest(GoStruct, frozen=True, kw_only=True):
         )
 
 
-class _EmbedAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer of embed."""
+class EmbedAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer of embed. `truncated` is ours: the places of the texts that lost their ends."""
 
     model: str
     embeddings: list[msgspec.Raw]
     total_duration: int = 0
     load_duration: int = 0
     prompt_eval_count: int = 0
+    truncated: tuple[int, ...] = ()
 
 
 def _texts(value: object) -> tuple[str, ...]:

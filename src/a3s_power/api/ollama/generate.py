@@ -3,16 +3,16 @@
 import msgspec
 from starlette.responses import Response
 
+from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
 from a3s_power.api.ollama.answers import STREAMED, WHOLE, Called, DebugInfo, Kept, TokenAnswer, metrics, shown
-from a3s_power.api.ollama.goform import Clock, answer, now
+from a3s_power.api.ollama.goform import Clock, answer, in_line, now
 from a3s_power.api.ollama.gojson import Integer
-from a3s_power.api.ollama.wire import GenerationRequest, ImageData, images, local_name, sent
+from a3s_power.api.ollama.wire import GenerationRequest, ImageData, images, sent
 from a3s_power.api.streams import EventResponse
 from a3s_power.core import limits
 from a3s_power.core.errors import ModelNotFound
 from a3s_power.core.events import Done, Event, Rendered, Text, Thinking, TokenLogprob, ToolCalls
-from a3s_power.core.manifest import go_json
 from a3s_power.core.requests import Generate
 
 
@@ -55,7 +55,7 @@ class GenerateRequest(GenerationRequest, frozen=True, kw_only=True):
         )
 
 
-class _GenerateAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class GenerateAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An answer, or the last line of one."""
 
     model: str
@@ -71,6 +71,9 @@ class _GenerateAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     prompt_eval_duration: int = 0
     eval_count: int = 0
     eval_duration: int = 0
+    dropped_messages: int = 0
+    cut_tokens: int = 0
+    context_shifted: bool = False
     tool_calls: list[Called] = []
     debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
     logprobs: list[TokenAnswer] = []
@@ -78,12 +81,12 @@ class _GenerateAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 def _rendered(model: str, rendered: Rendered) -> Response:
     info = DebugInfo(rendered_template=rendered.prompt, image_count=rendered.images)
-    return answer(_GenerateAnswer(model=model, created_at=now(), response="", done=False, debug_info=info))
+    return answer(GenerateAnswer(model=model, created_at=now(), response="", done=False, debug_info=info))
 
 
-def _ended(model: str, done: Done, kept: Kept) -> _GenerateAnswer:
+def _ended(model: str, done: Done, kept: Kept) -> GenerateAnswer:
     """The last object, with all that was kept."""
-    return _GenerateAnswer(
+    return GenerateAnswer(
         model=model,
         created_at=now(),
         response=kept.text,
@@ -103,16 +106,16 @@ class _Lines:
     def __init__(self, model: str) -> None:
         self._model = model
         self._kept = Kept(with_ids=False)
-        self._head = b'{"model":%b,"created_at":"' % go_json(model)
+        self._head = b'{"model":%b,"created_at":"' % in_line(model)
         self._now = Clock().now
 
     def say(self, event: Event) -> bytes | Response | None:
         """The line, or the whole answer where one object is all of it."""
         match event:
             case Text():
-                return self._line(go_json(event.text), event.logprobs)
+                return self._line(in_line(event.text), event.logprobs)
             case Thinking():
-                return self._line(b'"","thinking":%b' % go_json(event.text), event.logprobs)
+                return self._line(b'"","thinking":%b' % in_line(event.text), event.logprobs)
             case ToolCalls():
                 # They are shown in the last line.
                 self._kept.take(event)
@@ -120,11 +123,11 @@ class _Lines:
                 return _rendered(self._model, event)
             case Done():
                 last = _ended(self._model, event, self._kept)
-                return go_json(last) + b"\n" if event.reason in ("stop", "length") else answer(last)
+                return in_line(last) + b"\n" if event.reason in ("stop", "length") else answer(last)
         return None
 
     def _line(self, said: bytes, logprobs: tuple[TokenLogprob, ...]) -> bytes:
-        tail = b',"logprobs":%b' % go_json(shown(logprobs)) if logprobs else b""
+        tail = b',"logprobs":%b' % in_line(shown(logprobs)) if logprobs else b""
         return b'%b%b","response":%b,"done":false%b}\n' % (self._head, self._now(), said, tail)
 
 

@@ -22,6 +22,7 @@ NDJSON: Final = "application/x-ndjson"
 _HEADERS: Final = {413: {"Connection": "close"}, 503: {"Retry-After": "1"}}
 """The rest of a body that is too large is not read, so the connection cannot be used again."""
 
+_NEXT_LINE: Final = "\x85".encode()
 _ESCAPES: Final = {
     '"': '\\"',
     "\\": "\\\\",
@@ -48,7 +49,12 @@ def refusal(error: PowerError, *, media_type: str = JSON_UTF8) -> Response:
 
 def error_line(error: PowerError) -> bytes:
     """An error as the last line of a stream that has begun."""
-    return go_json({"error": error.message}) + b"\n"
+    return in_line({"error": error.message}) + b"\n"
+
+
+def in_line(value: object) -> bytes:
+    """JSON for a line of a stream; the sign at which Python's clients end a line, and Go's do not, is escaped, too."""
+    return go_json(value).replace(_NEXT_LINE, b"\\u0085")
 
 
 def quoted(text: str) -> str:

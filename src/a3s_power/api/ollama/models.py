@@ -17,7 +17,7 @@ from a3s_power.core.names import ModelName, Reference
 
 async def tags(call: Call) -> Response:
     """The models on disk, newest first."""
-    return answer({"models": [_Tag.of(listing) for listing in await call.service.library.list()]})
+    return answer({"models": [Tag.of(listing) for listing in await call.service.library.list()]})
 
 
 async def copy(call: Call) -> Response:
@@ -84,7 +84,7 @@ class _TagDetails(Details, frozen=True, kw_only=True, omit_defaults=True):
     embedding_length: int = 0
 
 
-class _Tag(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Tag(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An entry of the list."""
 
     name: str
@@ -98,7 +98,7 @@ class _Tag(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     capabilities: list[str] = []
 
     @classmethod
-    def of(cls, listing: Listing) -> "_Tag":
+    def of(cls, listing: Listing) -> "Tag":
         """The entry of a model."""
         config = listing.config
         return cls(

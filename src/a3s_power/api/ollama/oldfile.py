@@ -6,11 +6,12 @@ Files can only be named by their digests: nothing that it says is ever looked fo
 import re
 from typing import Any, Final
 
+from a3s_power.api.asked import local_name
 from a3s_power.api.ollama.goform import quoted
-from a3s_power.api.ollama.wire import Message, local_name
+from a3s_power.api.ollama.wire import Message
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import BadModelfile, InvalidName, NotSupported
-from a3s_power.core.modelfile import Modelfile
+from a3s_power.core.errors import BadModelfile, InvalidName
+from a3s_power.core.modelfile import Modelfile, Name
 from a3s_power.log import get_logger
 
 _BLOB: Final = re.compile(r"(?:@sha256:|(?:@|.*[/\\])sha256-)([0-9a-f]{64})", re.DOTALL)
@@ -27,17 +28,15 @@ def fields(text: str) -> dict[str, Any]:
     Raises:
         BadModelfile: it cannot be parsed, or names a file in another way than by its digest.
         NotAllowed: it is based on a model of the cloud.
-        NotSupported: it has a DRAFT.
     """
     modelfile = Modelfile.parse(text)
-    if modelfile.all("draft"):
-        raise NotSupported("draft models cannot be created by this version")
     parameters, dropped = modelfile.parameters()
     for name in dropped:
         log.warning("a parameter means nothing any more and is left out", parameter=name)
     values: dict[str, Any] = {
         **_sources(modelfile),
-        "adapters": {digest.file_name: str(digest) for digest in map(_adapter, modelfile.all("adapter")[-1:])},
+        "adapters": _named_file(modelfile, "adapter"),
+        "draft_files": _named_file(modelfile, "draft"),
         **{name: modelfile.last(name) for name in _TEXTS},
         "license": modelfile.all("license"),
         "parameters": parameters,
@@ -69,11 +68,13 @@ def _checked(name: str) -> str:
     return name
 
 
-def _adapter(value: str) -> Digest:
-    digest = _digest(value)
-    if digest is None:
-        raise _no_file("ADAPTER", value, "no blob")
-    return digest
+def _named_file(modelfile: Modelfile, instruction: Name) -> dict[str, str]:
+    """The file of the last line that counts."""
+    values = modelfile.all(instruction)[-1:]
+    for value in values:
+        if _digest(value) is None:
+            raise _no_file(instruction.upper(), value, "no blob")
+    return {digest.file_name: str(digest) for digest in map(_digest, values) if digest}
 
 
 def _no_file(instruction: str, value: str, what: str) -> BadModelfile:

@@ -13,7 +13,7 @@ from a3s_power.core.manifest import go_json
 PROGRESS: Final = Form(NDJSON, lambda error: refusal(error, media_type=JSON), error_line)
 
 
-class _Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far it is."""
 
     status: str
@@ -26,7 +26,7 @@ def line(event: Event) -> bytes | None:
     """A step as a line."""
     match event:
         case Progress(status, digest, total, completed):
-            return go_json(_Step(status=status, digest=digest, total=total, completed=completed)) + b"\n"
+            return go_json(Step(status=status, digest=digest, total=total, completed=completed)) + b"\n"
     return None
 
 
@@ -34,5 +34,5 @@ def only_success(event: Event) -> Response | None:
     """The whole answer, once the last step is done; nothing for those before."""
     match event:
         case Progress("success"):
-            return answer(_Step(status="success"), media_type=JSON)
+            return answer(Step(status="success"), media_type=JSON)
     return None

@@ -14,10 +14,10 @@ _FOREVER_NS = 2**63 - 1
 
 async def ps(call: Call) -> Response:
     """The models in memory, the one that stays longest first."""
-    return answer({"models": [_Process.of(resident) for resident in call.service.status.loaded()]})
+    return answer({"models": [Process.of(resident) for resident in call.service.status.loaded()]})
 
 
-class _Process(msgspec.Struct, frozen=True, kw_only=True):
+class Process(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the list; every key is always there."""
 
     name: str
@@ -30,7 +30,7 @@ class _Process(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int
 
     @classmethod
-    def of(cls, resident: Resident) -> "_Process":
+    def of(cls, resident: Resident) -> "Process":
         """The entry of a model."""
         model = resident.model
         return cls(

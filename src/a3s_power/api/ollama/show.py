@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
 from a3s_power.api.ollama.goform import answer, local_time, quoted, with_go_floats
 from a3s_power.api.ollama.gojson import GoStruct
 from a3s_power.api.ollama.models import Details
-from a3s_power.api.ollama.wire import local_name, sent
+from a3s_power.api.ollama.wire import sent
 from a3s_power.core.errors import BadRequest
 from a3s_power.core.model import DEFAULT_TEMPLATE, Description, Model
 from a3s_power.core.modelfile import Instruction, parameter_lines, printed, shown
@@ -30,7 +31,7 @@ async def show(call: Call) -> Response:
     info = dict(described.info)
     if call.headers.get("user-agent", "").startswith("GitHubCopilotChat/"):
         info["general.basename"] = asked
-    return answer(_ShowAnswer.of(described, model, info, prefer_go=call.settings.prefer_go))
+    return answer(ShowAnswer.of(described, model, info, prefer_go=call.settings.prefer_go))
 
 
 class ShowRequest(GoStruct, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ class _Tensor(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, ...]
 
 
-class _ShowAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ShowAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer."""
 
     license: str = ""
@@ -84,7 +85,7 @@ class _ShowAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     requires: str = ""
 
     @classmethod
-    def of(cls, described: Description, model: Model, info: dict[str, Any], *, prefer_go: bool | None) -> "_ShowAnswer":
+    def of(cls, described: Description, model: Model, info: dict[str, Any], *, prefer_go: bool | None) -> "ShowAnswer":
         """The answer for `model`: the one described, with what the request lays over it."""
         config, projector = model.config, described.projector_info
         return cls(
@@ -149,7 +150,7 @@ def _parameter_lines(parameters: dict[str, Any]) -> Iterator[str]:
 def _template(model: Model, *, prefer_go: bool | None) -> str:
     """The template in use."""
     chosen = way(model.config, model.template, model.facts.chat_template, prefer_go=prefer_go)
-    own = model.template if chosen.kind == "go" else model.facts.chat_template
+    own = model.facts.chat_template if chosen.kind == "jinja" else model.template
     return own or DEFAULT_TEMPLATE
 
 

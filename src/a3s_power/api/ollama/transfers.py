@@ -4,11 +4,12 @@ from typing import Final
 
 from starlette.responses import Response
 
+from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
 from a3s_power.api.ollama.goform import JSON, NDJSON, answer, error_line, refusal
 from a3s_power.api.ollama.gojson import GoStruct
 from a3s_power.api.ollama.progress import PROGRESS, line, only_success
-from a3s_power.api.ollama.wire import local_name, sent
+from a3s_power.api.ollama.wire import sent
 from a3s_power.api.streams import EventResponse, Form
 from a3s_power.core.errors import BadRequest, NeedsConsent, PowerError
 from a3s_power.core.manifest import go_json

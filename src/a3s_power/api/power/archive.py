@@ -4,10 +4,10 @@ from typing import Final
 
 from starlette.responses import Response, StreamingResponse
 
+from a3s_power.api.asked import local_name
 from a3s_power.api.bodies import chunks, joined
 from a3s_power.api.endpoint import Call
 from a3s_power.api.ollama.goform import answer
-from a3s_power.api.ollama.wire import local_name
 from a3s_power.core.errors import BadRequest
 
 _TRUTHS: Final = {"": True, "true": True, "false": False}

@@ -1,8 +1,11 @@
 """The families that can be converted: a new one is a file, and a line here."""
 
+from io import BytesIO
 from typing import Final
 
 from a3s_power.create.convert.bert import BERT
+from a3s_power.create.convert.config import CONFIG, read, unsupported
+from a3s_power.create.convert.folder import Folder
 from a3s_power.create.convert.gemma import GEMMA2, GEMMA3
 from a3s_power.create.convert.granite import GRANITE
 from a3s_power.create.convert.llama import LLAMA
@@ -14,3 +17,10 @@ FAMILIES: Final = (LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA2, GEMMA3, PHI3, GRANITE, 
 
 CLASSES: Final = {name: family for family in FAMILIES for name in family.classes}
 """Families by what config.json may call them."""
+
+
+def check(config: bytes) -> None:
+    """Raise BadFile, which names the architecture, for a config.json of a model that cannot be converted."""
+    architecture, said = read(Folder({CONFIG: BytesIO(config)}))
+    if architecture not in CLASSES:
+        raise unsupported(architecture, said)

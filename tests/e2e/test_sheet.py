@@ -1,0 +1,284 @@
+"""The sheet of the command line against the running server with its engine; by Ollama's own routes and no others.
+
+Between the commands and the server stands a gate, which knows the routes that Ollama has and refuses all the rest: so
+what passes here would pass with any server that speaks that API.
+"""
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from a3s_power import __version__
+from a3s_power.core.sizes import human_bytes
+from tests.models import tiny_llama
+from tests.served import DEADLINE, Served, environment, served
+from tests.shared import shared_file
+
+_ROUTES: Final = re.compile(
+    r"(GET|HEAD) /|(GET|HEAD) /api/(version|tags)|GET /api/ps|(HEAD|POST) /api/blobs/sha256:[0-9a-f]{64}"
+    r"|POST /api/(show|generate|chat|embed|embeddings|create|copy|pull|push|me|signout)|DELETE /api/delete"
+)
+_PIECE: Final = 65536
+
+
+class _Gate:
+    """Hands on what Ollama has; `refused` are the requests it would not know."""
+
+    def __init__(self, port: int) -> None:
+        self.refused: list[str] = []
+        self._port = port
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        gate = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if not _ROUTES.fullmatch(f"{self.command} {self.path}"):
+                    gate.refused.append(f"{self.command} {self.path}")
+                    self.send_error(404)
+                    return
+                server = http.client.HTTPConnection("127.0.0.1", gate._port, timeout=DEADLINE)
+                server.request(self.command, self.path, body, {"Content-Type": self.headers.get("Content-Type", "")})
+                answer = server.getresponse()
+                self.send_response(answer.status, answer.reason)
+                self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+                self.end_headers()
+                while piece := answer.read1(_PIECE):
+                    self.wfile.write(piece)
+                server.close()
+
+            do_GET = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815 -- the names http.server looks for
+
+            def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 -- its signature
+                """Say nothing."""
+
+        return Handler
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One that never asks elsewhere, with the built-in model."""
+    with served(tmp_path_factory.mktemp("home"), OLLAMA_CONTEXT_LENGTH="512", A3S_POWER_OFFLINE="1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gate(server: Served) -> Iterator[_Gate]:
+    found = _Gate(server.port)
+    yield found
+    found.close()
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(gate: _Gate, tmp_path: Path) -> Command:
+    """Runs a command in a home of its own behind the gate: its status, output and errors."""
+
+    def run(*args: str, piped: str = "") -> tuple[int, str, str]:
+        world = environment(tmp_path, {"OLLAMA_HOST": gate.address, "PYTHONUTF8": "1"})
+        line = [sys.executable, "-m", "a3s_power", *args]
+        done = subprocess.run(
+            line, env=world, cwd=tmp_path, input=piped, capture_output=True, check=False, text=True, timeout=DEADLINE
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def only_ollamas_routes(gate: _Gate) -> Iterator[None]:
+    yield
+    assert [asked for asked in gate.refused if asked != "GET /health"] == []
+    gate.refused.clear()
+
+
+_SUM: Final = "What is 3 + 4?"
+_SURE: Final = ("--temperature", "0", "--think=false")
+_LEVELS: Final = "(must be true, false, high, medium, low, or max)"
+_ONE_PART: Final = (
+    "only one of '--license', '--modelfile', '--parameters', '--system', or '--template' can be specified"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "out"),
+    [
+        ("list no-such", "NAME    ID    SIZE    MODIFIED \n"),
+        ("ls no-such", "NAME    ID    SIZE    MODIFIED \n"),
+        ("ps no-such", "NAME    ID    SIZE    PROCESSOR    CONTEXT    UNTIL \n"),
+        ("show power-tiny --license", r"(?s).+\n"),
+        ("show power-tiny --modelfile", r"(?s)# Modelfile generated by .+\nFROM .+\nTEMPLATE .+\n"),
+        ("show power-tiny --parameters", r"(?s).*\n"),
+        ("show power-tiny --template", r"(?s).*\{\{.+"),
+        ("show power-tiny --system", r""),
+        ("-v", rf"a3s-power version is \S+\n(Warning: client version is {re.escape(__version__)}\n)?"),
+        ("version", rf"a3s-power version is \S+\n(Warning: client version is {re.escape(__version__)}\n)?"),
+    ],
+)
+def test_a_listing_is_as_the_sheet_has_it(command: Command, line: str, out: str) -> None:
+    status, printed, errors = command(*line.split())
+    assert (status, errors) == (0, "")
+    assert printed == out or re.fullmatch(out, printed)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("show no-such", "model 'no-such:latest' not found"),
+        ("show power-tiny --license --system", _ONE_PART),
+        ("show power-tiny --template --modelfile", _ONE_PART),
+        ("cp no-such other", 'model "no-such" not found'),
+        ("rm no-such", "model 'no-such' not found"),
+        ("stop no-such", 'couldn\'t find model "no-such" to stop'),
+        ("create bad/name/with/too/many/parts", "invalid model name: bad/name/with/too/many/parts"),
+        ("create mine", "no Modelfile or safetensors files found"),
+        ("create mine --draft-quantize q8_0", "no Modelfile or safetensors files found"),
+        ("run power-tiny hi --keepalive 10", 'time: missing unit in duration "10"'),
+        ("run power-tiny hi --think=x", f'invalid value for --think: "x" {_LEVELS}'),
+        ("pull", "requires at least 1 arg(s), only received 0"),
+        ("push", "accepts 1 arg(s), received 0"),
+        ("list --bogus", "unknown flag: --bogus"),
+        ("creat m", 'unknown command "creat" for "a3s-power"\n\nDid you mean this?\n\tcreate\n'),
+    ],
+)
+def test_an_error_is_one_line_on_standard_error(command: Command, line: str, complaint: str) -> None:
+    status, out, err = command(*line.split())
+    assert (status, out) == (1, "")
+    assert err.removeprefix("gathering model components\n") == f"Error: {complaint}\n"
+
+
+def test_the_built_in_model_is_listed_with_what_the_server_says(command: Command, server: Served) -> None:
+    told = next(model for model in server.get("/api/tags")["models"] if model["name"] == "power-tiny:latest")
+    _, out, _ = command("list", "POWER-tiny")
+    header, line = out.splitlines()
+    assert header.split() == ["NAME", "ID", "SIZE", "MODIFIED"]
+    columns = [header.index(name) for name in header.split()]
+    size = human_bytes(told["size"])
+    assert [line[at:].split("    ")[0] for at in columns[:3]] == ["power-tiny:latest", told["digest"][:12], size]
+    assert line.endswith(("ago    ", "Never    ", "Less than a second ago    "))
+
+
+def test_a_page_has_its_blocks_in_order(command: Command) -> None:
+    _, out, _ = command("show", "power-tiny")
+    blocks = [block.splitlines() for block in out.rstrip("\n").split("\n\n")]
+    assert [block[0] for block in blocks][:2] == ["  Model", "  Capabilities"]
+    names = [re.split(r" {4,}", line.strip())[0] for line in blocks[0][1:]]
+    assert names == ["architecture", "parameters", "context length", "embedding length", "quantization"]
+    assert all(line.startswith("    ") and line.endswith("    ") for block in blocks for line in block[1:])
+
+
+@pytest.mark.parametrize(
+    ("words", "piped"), [(["What is", "3 + 4?"], ""), ([], _SUM), (["3 + 4?"], "What is"), (["--prompt", _SUM], "")]
+)
+def test_an_answer_goes_to_standard_output_alone(command: Command, words: list[str], piped: str) -> None:
+    assert command("run", "power-tiny", *words, *_SURE, piped=piped) == (0, "7\n\n", "")
+
+
+def test_nothing_to_say_loads_the_model_and_stop_takes_it_out(command: Command) -> None:
+    assert command("run", "power-tiny", "", "--keepalive", "-1s") == (0, "", "")
+    header, line = command("ps", "power-tiny")[1].splitlines()
+    assert re.fullmatch(r"NAME +ID +SIZE +PROCESSOR +CONTEXT +UNTIL +", header)
+    assert re.fullmatch(
+        r"power-tiny:latest {4}[0-9a-f]{12} {4}\S+ [KM]B +(100% [CG]PU|\d+%/\d+% CPU/GPU) +\d+ +Forever {4}", line
+    )
+    assert command("stop", "power-tiny") == (0, "", "")
+    assert len(command("ps", "power-tiny")[1].splitlines()) == 1
+
+
+_FIGURES: Final = (
+    *("total duration", "load duration", "prompt eval count", "prompt eval duration", "prompt eval rate"),
+    *("eval count", "eval duration", "eval rate"),
+)
+
+
+def test_statistics_have_the_lines_of_the_sheet(command: Command) -> None:
+    status, out, err = command("run", "power-tiny", _SUM, *_SURE, "--verbose", "--num-ctx", "256")
+    assert (status, out) == (0, "7\n\n")
+    lines = err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == list(_FIGURES)
+    assert all(re.fullmatch(r".{21} (\S+s|\d+ token\(s\)|\d+\.\d\d tokens/s)", line) for line in lines)
+
+
+def test_an_answer_has_the_form_that_was_asked_for(command: Command, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}')
+    for form in ("schema.json", schema.read_text()):
+        status, out, err = command("run", "power-tiny", _SUM, *_SURE, "--format", form)
+        assert (status, err) == (0, "")
+        assert isinstance(json.loads(out)["a"], bool)
+
+
+def test_every_option_is_taken_as_a_flag(command: Command) -> None:
+    flags = (
+        *("--top-k", "1", "--top-p", "0.5", "--min-p", "0.1", "--seed", "7", "--num-predict", "1", "--stop", "never"),
+        *("--samplers", '["top_k", "temperature"]', "--logit-bias", '{"5": -1}', "--repeat-last-n", "8"),
+        *("--presence-penalty", "0", "--frequency-penalty", "0", "--ignore-eos=false", "--use-mmap"),
+    )
+    status, out, err = command("run", "power-tiny", _SUM, *flags)
+    assert (status, out[-2:], err) == (0, "\n\n", "")
+
+
+def test_a_model_is_made_shown_copied_and_removed(command: Command, tmp_path: Path) -> None:
+    tiny_llama(tmp_path / "model.gguf", seed=77)
+    (tmp_path / "Modelfile").write_text('FROM ./model.gguf\nSYSTEM Be brief.\nPARAMETER stop "a b"\nLICENSE one\n')
+    status, out, err = command("create", "sheet-made")
+    assert (status, out) == (0, "")
+    lines = err.splitlines()
+    assert (lines[0], lines[-1]) == ("gathering model components", "success")
+    assert any(re.fullmatch(r"copying file sha256:[0-9a-f]{64} 100%", line) for line in lines)
+    assert command("show", "sheet-made", "--system") == (0, "Be brief.", "")
+    assert command("show", "sheet-made", "--license") == (0, "one\n", "")
+    page = command("show", "sheet-made")[1]
+    assert (
+        '  Parameters\n    stop    "a     b"    \n\n  System\n    Be brief.    \n\n  License\n    one    \n\n' in page
+    )
+    assert command("cp", "sheet-made", "sheet-copy") == (0, "copied 'sheet-made' to 'sheet-copy'\n", "")
+    said = "deleted 'sheet-made'\ndeleted 'sheet-copy'\n"
+    assert command("rm", "sheet-made", "sheet-copy", "sheet-none") == (1, said, "Error: model 'sheet-none' not found\n")
+
+
+def test_a_transfer_that_cannot_be_tells_its_steps_and_the_reason(command: Command) -> None:
+    status, out, err = command("pull", "no-such-model")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"pulling manifest\nError: .+\n", err)
+    status, out, err = command("push", "127.0.0.1:1/ns/no-such-model")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(
+        r"retrieving manifest\ncouldn't retrieve manifest\nError: open \S+: no such file or directory\n", err
+    )
+
+
+def test_an_embedding_model_prints_its_vector(command: Command, tmp_path: Path) -> None:
+    weights = shared_file("models/minilm/all-MiniLM-L6-v2-Q8_0.gguf")
+    (tmp_path / "Modelfile").write_text(f"FROM {weights}\n")
+    assert command("create", "sheet-embed")[0] == 0
+    status, out, err = command("run", "sheet-embed", "hi", "--dimensions", "4")
+    assert (status, err, len(json.loads(out))) == (0, "", 4)
+    assert re.fullmatch(r"\[-?[0-9.e-]+(,-?[0-9.e-]+){3}\]\n", out)
+    complaint = 'embedding models require input text. Usage: a3s-power run sheet-embed "your text here"'
+    assert command("run", "sheet-embed") == (1, "", f"Error: {complaint}\n")
+    assert command("rm", "sheet-embed") == (0, "deleted 'sheet-embed'\n", "")
