@@ -77,9 +77,9 @@ def _compare(server: Served, asked: argparse.Namespace) -> None:
 
 def _timed(side: Side, prompts: list[str], tokens: int, processes: list[int]) -> dict[str, float]:
     """A round, and the processor time that its own processes took for it."""
-    before = sum(map(_processor_seconds, processes))
+    before = sum(map(processor_seconds, processes))
     measured = side(prompts, tokens)
-    return measured | {"processor": sum(map(_processor_seconds, processes)) - before}
+    return measured | {"processor": sum(map(processor_seconds, processes)) - before}
 
 
 def _report(found: dict[str, list[dict[str, float]]]) -> None:
@@ -164,16 +164,17 @@ def _cost(server: Served, clients: int) -> float:
     def stream() -> None:
         tokens.append(_stream(server, body | {"options": options})[1]["eval_count"])
 
-    before = _processor_seconds(server.process.pid)
+    before = processor_seconds(server.process.pid)
     workers = [threading.Thread(target=stream) for _ in range(clients)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return (_processor_seconds(server.process.pid) - before) / sum(tokens) * 1e6
+    return (processor_seconds(server.process.pid) - before) / sum(tokens) * 1e6
 
 
-def _processor_seconds(pid: int) -> float:
+def processor_seconds(pid: int) -> float:
+    """The processor time that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 

@@ -4,11 +4,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+from unittest import SkipTest
 
 import jsonschema_rs
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import (
     content_type_conformance,
@@ -20,9 +22,14 @@ from schemathesis.core.failures import FailureGroup
 
 SECONDS = 30.0
 
-MODELS = ("power-tiny", "power-tiny", "m", "b", "nobody")
+MODELS = ("power-tiny", "power-tiny", "m", "nobody")
+_ABLE = dict.fromkeys(("/api/embed", "/api/embeddings", "/v1/embeddings"), "b") | dict.fromkeys(
+    ("/rerank", "/v1/rerank", "/v1/reranking", "/v2/rerank", "/api/rerank"), "r"
+)
+_STREAMS = ("application/x-ndjson", "text/event-stream")
 _NOT_AIMED = ("/api/delete", "/api/pull", "/api/push", "/api/create", "/pull", "/api/copy")
 _RELOADS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "use_mlock", "flash_attention")
+_LEAVES = ("keep_alive", "num_thread_batch", "draft_num_predict")
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict", "n")
 _LATE = (
     r"option .*",
@@ -36,6 +43,9 @@ _LATE = (
 def _as_is(_context: Any, value: Any) -> bytes:
     """A body that is no tar, most likely."""
     return value if isinstance(value, bytes) else json.dumps(value).encode()
+
+
+_Case = Case[Any]
 
 
 class Finding(NamedTuple):
@@ -52,9 +62,7 @@ def closed(description: dict[str, Any]) -> dict[str, Any]:
     """The description with answers that have no field beside those described: clients may bear more, this test not."""
     whole: dict[str, Any] = json.loads(json.dumps(description))
     schemas = whole["components"]["schemas"]
-    told = [
-        operation["responses"] for methods in whole["paths"].values() for operation in methods.values()
-    ]
+    told = [operation["responses"] for methods in whole["paths"].values() for operation in methods.values()]
     waiting, seen = set(_references(told)), set[str]()
     while waiting:
         name = waiting.pop()
@@ -91,16 +99,19 @@ class Fuzzer:
         self.findings: list[Finding] = []
 
     def run(self, examples: int, number: int) -> None:
-        """So many examples of every route and mode; those of the same number are the same."""
+        """So many calls of every route, right ones and wrong ones each; one of a route that takes nothing.
+
+        Those of the same number are the same.
+        """
         for found in self._schema.get_all_operations():
-            operation = found.ok()
-            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            operation = found.ok()  # type: ignore[union-attr]  # a route that cannot be read is a failure here
+            told = self._description["paths"][operation.path][operation.method]
+            takes = "requestBody" in told or "parameters" in told
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)[: 1 + takes]:
                 try:
-                    cases = operation.as_strategy(generation_mode=mode)
-                    self._play(cases, examples, number)
-                except Exception as error:
-                    if type(error).__name__ not in ("Unsatisfiable", "SkipTest"):
-                        raise
+                    self._play(operation.as_strategy(generation_mode=mode), examples if takes else 1, number)
+                except (Unsatisfiable, SkipTest):
+                    continue
 
     def _play(self, cases: Any, examples: int, number: int) -> None:
         @seed(number)
@@ -112,18 +123,20 @@ class Fuzzer:
             suppress_health_check=list(HealthCheck),
         )
         @given(case=cases, model=st.sampled_from(MODELS), aimed=st.integers(0, 9))
-        def play(case: Case, model: str, aimed: int) -> None:
+        def play(case: _Case, model: str, aimed: int) -> None:
             if aimed and case.operation.path not in _NOT_AIMED:
-                aim(case.body, model)
+                if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
+                    case.body = meant(case.body, pictures=aimed == 1)
+                aim(case.body, _ABLE.get(case.operation.path, model), stream=aimed % 2 == 0)
             self._call(case)
 
         play()
 
-    def _call(self, case: Case) -> None:
+    def _call(self, case: _Case) -> None:
         self.calls += 1
         try:
             response = case.call(timeout=SECONDS, allow_redirects=False)
-        except Exception as error:  # whatever a client may raise is a finding
+        except Exception as error:  # noqa: BLE001 -- whatever a client raises is a finding
             self._note(case, 0, "", f"{type(error).__name__}: {error}")
             return
         self.statuses[response.status_code] = self.statuses.get(response.status_code, 0) + 1
@@ -140,7 +153,7 @@ class Fuzzer:
         for line in self._lines(case, response):
             self._check_item(case, line)
 
-    def _lines(self, case: Case, response: Any) -> Iterator[Any]:
+    def _lines(self, case: _Case, response: Any) -> Iterator[Any]:
         kind = response.headers.get("content-type", [""])[0] if response.status_code == 200 else ""
         if kind.startswith("application/x-ndjson"):
             yield from map(json.loads, response.content.splitlines())
@@ -149,9 +162,11 @@ class Fuzzer:
                 if line.startswith(b"data: ") and line != b"data: [DONE]":
                     yield json.loads(line.removeprefix(b"data: "))
 
-    def _check_item(self, case: Case, item: Any) -> None:
+    def _check_item(self, case: _Case, item: Any) -> None:
         told = self._description["paths"][case.operation.path][case.method.lower()]["responses"]["200"]["content"]
-        schema = next(each["x-itemSchema"] for each in told.values() if "x-itemSchema" in each)
+        schema = next(each["schema"] for media, each in told.items() if media in _STREAMS)
+        data = schema.get("properties", {}).get("data", {})
+        schema = data.get("anyOf", [data])[-1].get("contentSchema", schema)
         label = case.operation.label
         if label not in self._items:
             self._items[label] = jsonschema_rs.Draft202012Validator(
@@ -161,7 +176,7 @@ class Fuzzer:
             problems = "; ".join(str(error.message) for error in self._items[label].iter_errors(item))
             self._note(case, 200, json.dumps(item), f"no such piece of a stream: {problems}")
 
-    def _note(self, case: Case, status: int, answered: str, problem: str) -> None:
+    def _note(self, case: _Case, status: int, answered: str, problem: str) -> None:
         sent = f"{case.method} {case.formatted_path} {case.query} {case.headers} {case.body!r}"
         self.findings.append(Finding(case.operation.label, sent[:1500], status, answered[:400], problem[:600]))
 
@@ -175,12 +190,14 @@ def foreseen(answered: str) -> bool:
     return isinstance(said, str) and any(re.fullmatch(each, said, re.DOTALL) for each in _LATE)
 
 
-def aim(body: Any, model: str) -> None:
-    """Let a body name a model that is here, and ask for few words of it, where it says anything of that."""
+def aim(body: Any, model: str, *, stream: bool) -> None:
+    """Let a body name a model that is here and ask for few words of it, and for a stream if it does not say."""
     if not isinstance(body, dict):
         return
     if isinstance(body.get("model"), str):
         body["model"] = model
+    if body.get("stream", None) is None and stream:
+        body["stream"] = True
     options = body.setdefault("options", {})
     for each in (body, options):
         if isinstance(each, dict):
@@ -189,8 +206,30 @@ def aim(body: Any, model: str) -> None:
         options.setdefault("num_predict", 2)
 
 
+def meant(value: Any, *, pictures: bool = True) -> Any:
+    """A body that is right as JSON Schema, as a client would write it: whole numbers without a point.
+
+    Without pictures there are only texts, which every model reads.
+    """
+    match value:
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case {"type": "image" | "image_url" | "input_audio" | "input_image"} if not pictures:
+            return {"type": "text", "text": "a"}
+        case dict():
+            written = {name: meant(each, pictures=pictures) for name, each in value.items()}
+            if isinstance(written.get("arguments"), str):
+                written["arguments"] = "{}"
+            if not pictures:
+                written.pop("images", None)
+            return written
+        case list():
+            return [meant(each, pictures=pictures) for each in value]
+    return value
+
+
 def _shorten(values: dict[str, Any]) -> None:
-    for name in _RELOADS:
+    for name in (*_RELOADS, *_LEAVES):
         values.pop(name, None)
     for name in _LENGTHS:
         if isinstance(values.get(name), int) and not isinstance(values[name], bool) and values[name] > 3:

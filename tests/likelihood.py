@@ -53,7 +53,7 @@ def _likelihood(weights: str, texts: Sequence[tuple[str, str]]) -> float:
     engine.load(ModelFiles(weights=weights), LoadOptions(context_length=512), lambda _: None)
     found: list[float] = []
     for before, text in texts:
-        first = [*engine._ends[0], *engine.tokenize(before)]
+        first = [*engine._tokens.first, *engine.tokenize(before)]
         tokens = engine.tokenize(text)
         found += [_of_next(engine, [*first, *tokens[:at]], token) for at, token in enumerate(tokens)]
     return sum(found) / len(found)

@@ -3,6 +3,8 @@
 Prompts: `hold` speaks and waits to be cancelled, `deaf PATH` speaks and waits for a file whatever happens, `abort`
 ends the process as a failed assertion of native code does, `raise` fails with an error that is none of ours, `say N`
 says N pieces, anything else is repeated. Weights: `abort`, `raise`, `no memory`, `wait PATH` (for a file), else loads.
+The one at `PATIENT` loads models of a store: it waits for a file called `go` in the folder of the weights, and fails
+with the text in it, if there is one.
 """
 
 import os
@@ -18,6 +20,7 @@ from a3s_power.engines.echo import Echo
 from a3s_power.engines.engine import Job, Loaded, LoadOptions, Outcome, Piece
 
 TARGET: Final = "tests.obedient:Obedient"
+PATIENT: Final = "tests.obedient:Patient"
 _SOON: Final = 0.001
 
 
@@ -63,6 +66,18 @@ class Obedient(Echo):
             case _:
                 return super().generate(job, emit)
         return Outcome(reason="stop")
+
+
+class Patient(Echo):
+    """Echo, loaded when it is told to."""
+
+    def load(self, files: ModelFiles, options: LoadOptions, report: Callable[[float], None]) -> Loaded:
+        report(0.25)
+        go = Path(files.weights).parent / "go"
+        _wait_for(go)
+        if why := go.read_text():
+            raise LoadFailed(why)
+        return super().load(files, options, report)
 
 
 def _wait_for(path: Path) -> None:

@@ -1,6 +1,7 @@
 """What tests of the scheduler share: models by a letter, asks for them, and a runner that does as it is told."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -66,12 +67,21 @@ def a_need(name: str = "a", *, weights: str | None = None, facts: Facts = FACTS,
     return Need(model=a_model(name, weights=weights, facts=facts, **files), options=Options(**options), **said)
 
 
-def an_ask(ticket: int, name: str = "a", *, memory_bytes: int = 0, **said: Any) -> Ask:
+def an_ask(
+    ticket: int,
+    name: str = "a",
+    *,
+    memory_bytes: int = 0,
+    shared_bytes: int = 0,
+    deadline: float = math.inf,
+    **said: Any,
+) -> Ask:
     """A need at the scheduler, its context and batch as asked for or 4096 and 128."""
     need = a_need(name, **said)
     context, batch = need.options.num_ctx or 4096, need.options.num_batch or 128
     options = LoadOptions(context_length=context, batch=batch)
-    return Ask(ticket=ticket, need=need, claim=Claim(options=options, asked_context=context, memory_bytes=memory_bytes))
+    claim = Claim(options=options, asked_context=context, memory_bytes=memory_bytes, shared_bytes=shared_bytes)
+    return Ask(ticket=ticket, need=need, claim=claim, deadline=deadline)
 
 
 class FakeRunner:
@@ -85,6 +95,8 @@ class FakeRunner:
         self.busy = 0
         self.draining = 0
         self.poisoned = False
+        self.stuck_seconds = 0.0
+        self.failed = ""
         self.files: ModelFiles | None = None
         self.options: LoadOptions | None = None
         self.report: Callable[[float], None] = lambda _fraction: None
@@ -119,6 +131,11 @@ class FakeRunner:
         """End as if by a signal from outside."""
         for callback in self._callbacks:
             callback(RunnerDied("killed"))
+
+    def fail(self, reason: str) -> None:
+        """Gone at once, as if it had died."""
+        self.failed = reason
+        self.die()
 
     def run(self, request: Run) -> Events:
         """Say the text of the request and its end."""

@@ -14,11 +14,15 @@ from a3s_power.cli.main import run
 
 
 class Answer(NamedTuple):
-    """What the server says: a JSON value, or bytes as they are, or lines of JSON when `lines` are given."""
+    """What the server says: a JSON value, or bytes as they are, or lines of JSON when `lines` are given.
+
+    The connection breaks behind `most` bytes of it.
+    """
 
     body: Any = None
     status: int = 200
     lines: tuple[Any, ...] | None = None
+    most: int | None = None
 
     def content(self) -> bytes:
         if self.lines is not None:
@@ -79,7 +83,7 @@ class Scripted:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 if self.command != "HEAD":
-                    self.wfile.write(body)
+                    self.wfile.write(body[: said.most])
 
             do_GET = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815 -- the names http.server looks for
 

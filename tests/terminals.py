@@ -48,17 +48,20 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """What stands on the screen, and what has left it above, without blanks at the ends."""
-        above = [
-            "".join(line[at].data for at in range(self._screen.columns)) for line in self._screen.history.top
-        ]
+        above = ["".join(line[at].data for at in range(self._screen.columns)) for line in self._screen.history.top]
         lines = [line.rstrip() for line in (*above, *self._screen.display)]
         while lines and not lines[-1]:
             lines.pop()
         return lines
 
     @property
+    def screen(self) -> list[str]:
+        """What stands on the screen itself, without empty lines."""
+        return [line.rstrip() for line in self._screen.display if line.strip()]
+
+    @property
     def text(self) -> str:
-        """The same as one text."""
+        """The lines as one text."""
         return "\n".join(self.lines)
 
     @property

@@ -4,11 +4,11 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from a3s_power.cli.help import page_of, root_page
 from a3s_power.cli.main import COMMANDS
-from a3s_power.config import NOT_YET, Declared, declared
+from a3s_power.config import NOT_YET, Declared, Share, declared
 from a3s_power.core.durations import format_duration
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
@@ -42,11 +42,16 @@ def _default(one: Declared) -> str:
             return ""
         case bool() as yes:
             return f"`{str(yes).lower()}`"
-        case float() as seconds if math.isfinite(seconds):
+        case float() as seconds if math.isfinite(seconds) and not _is_share(one):
             return f'`"{format_duration(int(seconds * 10**9)).removesuffix("0s")}"`'
         case str() as text:
             return f'`"{text}"`'
     return f"`{one.default}`"
+
+
+def _is_share(one: Declared) -> bool:
+    """Whether a number is a part of something; all others with a fraction are seconds."""
+    return all(each in get_args(one.type) for each in get_args(Share))
 
 
 PARTS: Final = (

@@ -25,7 +25,7 @@ def lines(package: Path, depth: int = 0) -> Iterator[str]:
     yield f"{'    ' * depth}{package.name + '/':{_COLUMN - 4 * depth}}{promise(package / '__init__.py')}".rstrip()
     modules = sorted(path for path in package.glob("*.py") if path.name != "__init__.py")
     for module in modules:
-        yield f"{'    ' * (depth + 1)}{module.name:{_COLUMN - 4 * depth - 4}}{promise(module)}"
+        yield f"{'    ' * (depth + 1)}{module.name:{_COLUMN - 4 * depth - 5}} {promise(module)}"
     for inner in sorted(path.parent for path in package.glob("*/__init__.py")):
         yield from lines(inner, depth + 1)
 

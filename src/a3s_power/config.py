@@ -15,6 +15,7 @@ from a3s_power.core.errors import BadConfig, PowerError
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Slots = Annotated[int, msgspec.Meta(ge=-1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Words = tuple[str, ...]
 Cache = Literal["f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -58,6 +59,11 @@ def _level(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
 
+def _slots(value: object) -> object:
+    """A number, or -1 for `auto`."""
+    return -1 if value == "auto" else int(value) if isinstance(value, str) else value
+
+
 def _share(value: object) -> object:
     return float(value) if isinstance(value, str) else value
 
@@ -88,6 +94,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     load_timeout: Annotated[
         float, Setting("OLLAMA_LOAD_TIMEOUT", "How long a load may go without progress; 0: for ever", _patience)
     ] = 300.0
+    stall_timeout: Annotated[
+        float,
+        Setting("A3S_POWER_STALL_TIMEOUT", "How long an answer may go without progress; 0: for ever", _patience),
+    ] = 300.0
     load_cooldown: Annotated[
         float,
         Setting("MODEL_LOAD_COOLDOWN", "How long /chat does not repeat a load that failed; 0: not at all", _patience),
@@ -99,7 +109,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     contexts: Annotated[
         Words, Setting("A3S_POWER_CONTEXTS", "Tokens of context of single models, as MODEL=TOKENS", _words)
     ] = ()
-    num_parallel: Annotated[Count, Setting("OLLAMA_NUM_PARALLEL", "Requests that one model answers at once")] = 0
+    num_parallel: Annotated[
+        Slots,
+        Setting("OLLAMA_NUM_PARALLEL", "Requests that one model answers at once; auto: as memory allows", _slots),
+    ] = 0
     max_loaded_models: Annotated[
         Count, Setting("OLLAMA_MAX_LOADED_MODELS MAX_CACHE_MODELS", "Models kept in memory at once")
     ] = 0

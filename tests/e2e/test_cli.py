@@ -88,6 +88,7 @@ def test_a_model_lives_from_its_modelfile_to_its_removal(command: _Command, tmp_
 
 
 def test_a_modelfile_that_was_shown_makes_the_same_model(command: _Command, tmp_path: Path) -> None:
+    """TERM-09."""
     hostile = 'a "b" c\n# FROM x\nPARAMETER seed 1\n  """c'
     modelfile = tmp_path / "Modelfile"
     modelfile.write_text(

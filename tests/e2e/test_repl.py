@@ -222,6 +222,12 @@ def test_what_is_typed_while_the_model_answers_is_the_next_input(chat: Terminal)
     ]
 
 
+def test_an_end_typed_while_the_model_answers_ends_the_chat_afterwards(chat: Terminal) -> None:
+    chat.send("What is 3 + 4?\r\x04")
+    assert chat.end() == 0
+    assert "7" in chat.lines
+
+
 def test_a_dying_server_ends_the_chat_with_the_reason(tmp_path: Path) -> None:
     _add_endless(tmp_path)
     with (

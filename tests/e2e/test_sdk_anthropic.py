@@ -523,6 +523,8 @@ def test_a_tool_runner_runs_to_its_end(client: anthropic.Anthropic) -> None:
     assert asked == ["Paris"]
     assert last.stop_reason == "end_turn"
     assert "sunny" in "".join(block.text for block in last.content if block.type == "text")
+    # The question and the tools, too, and not the result alone.
+    assert last.usage.input_tokens + (last.usage.cache_read_input_tokens or 0) > 100
 
 
 def test_a_raw_answer_has_its_headers(client: anthropic.Anthropic) -> None:

@@ -21,7 +21,6 @@ from a3s_power import __version__
 from a3s_power.core.sizes import human_bytes
 from tests.models import tiny_llama
 from tests.served import DEADLINE, Served, environment, served
-from tests.shared import shared_file
 
 _ROUTES: Final = re.compile(
     r"(GET|HEAD) /|(GET|HEAD) /api/(version|tags)|GET /api/ps|(HEAD|POST) /api/blobs/sha256:[0-9a-f]{64}"
@@ -253,9 +252,7 @@ def test_a_model_is_made_shown_copied_and_removed(command: Command, tmp_path: Pa
     assert command("show", "sheet-made", "--system") == (0, "Be brief.", "")
     assert command("show", "sheet-made", "--license") == (0, "one\n", "")
     page = command("show", "sheet-made")[1]
-    assert (
-        '  Parameters\n    stop    "a     b"    \n\n  System\n    Be brief.    \n\n  License\n    one    \n\n' in page
-    )
+    assert '  Parameters\n    stop    "a    b"    \n\n  System\n    Be brief.    \n\n  License\n    one    \n\n' in page
     assert command("cp", "sheet-made", "sheet-copy") == (0, "copied 'sheet-made' to 'sheet-copy'\n", "")
     said = "deleted 'sheet-made'\ndeleted 'sheet-copy'\n"
     assert command("rm", "sheet-made", "sheet-copy", "sheet-none") == (1, said, "Error: model 'sheet-none' not found\n")
@@ -273,8 +270,8 @@ def test_a_transfer_that_cannot_be_tells_its_steps_and_the_reason(command: Comma
 
 
 def test_an_embedding_model_prints_its_vector(command: Command, tmp_path: Path) -> None:
-    weights = shared_file("models/minilm/all-MiniLM-L6-v2-Q8_0.gguf")
-    (tmp_path / "Modelfile").write_text(f"FROM {weights}\n")
+    tiny_llama(tmp_path / "embeds.gguf", seed=79, key_values={"llama.pooling_type": 1})
+    (tmp_path / "Modelfile").write_text("FROM ./embeds.gguf\n")
     assert command("create", "sheet-embed")[0] == 0
     status, out, err = command("run", "sheet-embed", "hi", "--dimensions", "4")
     assert (status, err, len(json.loads(out))) == (0, "", 4)

@@ -1,6 +1,6 @@
 """The command in an interactive bash: completion of what is typed, and jobs that are stopped and gone on with."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,11 @@ def bash(server: Served, tmp_path: Path) -> Iterator[Terminal]:
         yield terminal
 
 
+def _last(line: str) -> Callable[[Terminal], bool]:
+    """Whether this is the last line on the screen."""
+    return lambda terminal: terminal.lines[-1] == line
+
+
 def test_bash_completes_commands_flags_and_names_with_a_colon(bash: Terminal) -> None:
     bash.send('eval "$(a3s-power completion bash)"; echo rea""dy\r')
     bash.until("\nready\n$")
@@ -35,9 +40,9 @@ def test_bash_completes_commands_flags_and_names_with_a_colon(bash: Terminal) ->
         ("a3s-power completion z\t", "a3s-power completion zsh"),
     ):
         bash.send(typed)
-        bash.until(lambda terminal, wanted=line: terminal.lines[-1] == f"$ {wanted}")
+        bash.until(_last(f"$ {line}"))
         bash.send("\x15")
-        bash.until(lambda terminal: terminal.lines[-1] == "$")
+        bash.until(_last("$"))
 
 
 def test_a_chat_is_stopped_and_gone_on_with(bash: Terminal) -> None:
@@ -47,10 +52,10 @@ def test_a_chat_is_stopped_and_gone_on_with(bash: Terminal) -> None:
     bash.until(">>> What is 3")
     bash.send("\x1a")
     bash.until("Stopped")
-    bash.until(lambda terminal: terminal.lines[-1] == "$")
+    bash.until(_last("$"))
     bash.send("fg\r")
-    bash.until(lambda terminal: terminal.lines[-1] == ">>> What is 3")
+    bash.until(_last(">>> What is 3"))
     bash.send(" + 4?\r")
     bash.until("\n7\n")
     bash.send("/bye\r")
-    bash.until(lambda terminal: terminal.lines[-1] == "$")
+    bash.until(_last("$"))

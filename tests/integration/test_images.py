@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -266,6 +267,16 @@ def test_a_hostile_image_is_named_and_hurts_nobody(http: httpx2.Client, files: l
     status, said = _error(http, _said("What is it?", *files))
     assert (status, said.startswith(f"Failed to load image or audio file: {error}")) == (400, True), said
     assert _content(http, _said("What colour is it?", file(_RED))) == "The colour is red."
+
+
+def test_a_hundred_hostile_images_at_once_hurt_nobody(http: httpx2.Client) -> None:
+    """DOS-14."""
+    hostile = [file(Image.new("1", (30_000, 30_000))), _PNG[:-40], file(_BLUE, "WEBP")[:50], b"<svg/>", b""]
+    with ThreadPoolExecutor(100) as threads:
+        bad = threads.map(lambda number: _error(http, _said("What is it?", hostile[number % 5])), range(100))
+        good = threads.map(lambda _: _content(http, _said("What colour is it?", file(_RED))), range(5))
+        assert {status for status, _ in bad} == {400}
+        assert set(good) == {"The colour is red."}
 
 
 @pytest.mark.parametrize("side", [1, 2, 4000])

@@ -127,6 +127,22 @@ async def test_a_child_killed_in_the_middle_of_an_answer_fails_that_answer_only(
                     assert await said(lease, "alive") == "alive"
 
 
+async def test_an_answer_that_is_stuck_fails_with_the_reason_and_its_child_is_replaced(tmp_path: Path) -> None:
+    spawn, _ = a_world("real", tmp_path)
+
+    async def frozen(scheduler: Scheduler) -> None:
+        async with scheduler.acquire(echo("a")) as lease:
+            os.kill(lease.runner.pid, signal.SIGSTOP)
+            await said(lease, "never said")
+
+    with anyio.fail_after(60):
+        async with Scheduler(Settings(stall_timeout=2.0), spawn) as scheduler:
+            with pytest.raises(RunnerDied, match=r"^model runner made no progress for 2s and was replaced$"):
+                await frozen(scheduler)
+            async with scheduler.acquire(echo("a")) as lease:
+                assert await said(lease, "alive") == "alive"
+
+
 async def test_the_engine_loads_as_planned_and_takes_what_was_foreseen(tmp_path: Path) -> None:
     """The whole way with the real engine and the built-in model."""
     spawn, _ = a_world("real", tmp_path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from a3s_power.core.events import Text, Thinking, ToolCalls
 from a3s_power.core.messages import Tool, ToolCall
-from a3s_power.output.families import PARSERS, Asked
+from a3s_power.output.families import PARSERS, Prompted
 from a3s_power.output.parser import OutputParser
 from a3s_power.prompt.readings import READINGS
 
@@ -137,7 +137,7 @@ askings = st.fixed_dictionaries(
 
 
 def family(name: str, asked: dict[str, Any]) -> OutputParser:
-    return parser(family=PARSERS[name](Asked(**asked)))
+    return parser(family=PARSERS[name](Prompted(**asked)))
 
 
 @given(st.sampled_from(sorted(PARSERS)), in_families, cuts, askings)

@@ -1,8 +1,10 @@
 """Laws of the scheduler, whatever happens in whatever order."""
 
+import math
+from collections import Counter
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -26,6 +28,9 @@ picks = st.integers(0, 1000)
 
 class World(RuleBasedStateMachine):
     """Children and clients as the core is told of them. Every command is checked as it is carried out."""
+
+    in_order = True
+    """Whether whoever came first is served first: there is one client, and nobody in a hurry."""
 
     @initialize(
         max_loaded=st.integers(1, 3),
@@ -55,8 +60,11 @@ class World(RuleBasedStateMachine):
     def request(self, said: list[dict[str, Any]]) -> None:
         for one in said:
             self.tickets += 1
-            ask = self.waiting[self.tickets] = an_ask(self.tickets, **one)
+            ask = self.waiting[self.tickets] = self.ask(self.tickets, one)
             self.do(self.core.requested(ask, self.now))
+
+    def ask(self, ticket: int, said: dict[str, Any]) -> Ask:
+        return an_ask(ticket, **said)
 
     @precondition(lambda self: self.waiting or self.granted)
     @rule(pick=picks)
@@ -138,8 +146,14 @@ class World(RuleBasedStateMachine):
                     assert fits(self.ready[instance], ask), "of another model, or loaded otherwise"
                     assert instance not in self.retired
                     loaded = self.ready[instance]
-                    assert not [one for one in self.waiting if one < ticket and fits(loaded, self.waiting[one])]
-                    if self.held is not None and self.held[1] == instance and self.held[0] in self.waiting:
+                    earlier = [one for one in self.waiting if one < ticket and fits(loaded, self.waiting[one])]
+                    assert not earlier or not self.in_order
+                    if (
+                        self.in_order
+                        and self.held is not None
+                        and self.held[1] == instance
+                        and self.held[0] in self.waiting
+                    ):
                         assert ticket < self.held[0], "overtaken by one who came later"
                     self.granted[ticket] = instance
                     assert self.running(instance) <= self.slots[instance], "beyond the slots"
@@ -149,7 +163,8 @@ class World(RuleBasedStateMachine):
                     assert not self.loading, "one at a time"
                     assert ask.need.key not in {one.need.key for one in self.present().values()}
                     self.loading[instance] = ask
-                    assert ask.ticket == min(one for one in self.waiting if not self.servable(one, but=instance))
+                    unserved = [one for one in self.waiting if not self.servable(one, but=instance)]
+                    assert ask.ticket == min(unserved) or (ask.ticket in unserved and not self.in_order)
                 case Unload(instance):
                     assert self.running(instance) == 0, "still in use"
                     known = self.loading if instance in self.loading else self.ready
@@ -204,17 +219,19 @@ class World(RuleBasedStateMachine):
         beside = {number for ticket in self.waiting for number in self.free_for(ticket)}
         if not beside:
             return
-        head = min(ticket for ticket in self.waiting if not self.servable(ticket))
-        assert head < min(ticket for ticket in self.waiting if self.free_for(ticket)), "who came before waits for room"
         assert len(beside) == 1, "only one model makes room"
         assert not self.loading
+        if not self.in_order:
+            return
+        head = min(ticket for ticket in self.waiting if not self.servable(ticket))
+        assert head < min(ticket for ticket in self.waiting if self.free_for(ticket)), "who came before waits for room"
         own = {one for one, ask in self.present().items() if ask.need.key == self.waiting[head].need.key}
         assert own == beside if own else not self.leaving, "and only if no other does"
 
     @invariant()
     def no_load_waits_where_there_is_room(self) -> None:
         unserved = [ticket for ticket in self.waiting if not self.servable(ticket)]
-        if not unserved or self.loading:
+        if not unserved or self.loading or not self.in_order:
             return
         first = self.waiting[min(unserved)]
         own = [one for one, ask in self.present().items() if ask.need.key == first.need.key]
@@ -255,5 +272,67 @@ def fits(loaded: Ask, asked: Ask) -> bool:
     return loaded.need.key == asked.need.key and difference(loaded, asked) is None
 
 
+class Crowd(World):
+    """The same with several clients, some of whose work gives way or has a deadline: nobody is forgotten."""
+
+    in_order = False
+
+    def ask(self, ticket: int, said: dict[str, Any]) -> Ask:
+        deadline = self.now + 3.0 if ticket % 5 == 0 else math.inf
+        return an_ask(ticket, client="xyz"[ticket % 3], batch=ticket % 4 == 0, deadline=deadline, **said)
+
+
+@given(
+    slots=st.integers(1, 4),
+    events=st.lists(st.one_of(st.sampled_from("xyz"), st.sampled_from("xyz"), st.integers(0, 3)), max_size=150),
+)
+def test_nobody_is_passed_twice_by_the_same_client(slots: int, events: list[str | int]) -> None:
+    """From when an ask is its client's first, every other client is served at most once before it."""
+    core, clients, running = Core(Limits(max_queue=1000)), dict[int, str](), list[int]()
+    waiting = {client: list[int]() for client in "xyz"}
+    passed: dict[str, Counter[str]] = {client: Counter() for client in "xyz"}
+    core.requested(an_ask(0), 0)
+    core.loaded(1, slots, 0)
+    core.left(0, 0)
+
+    def done(commands: list[Command]) -> None:
+        for command in commands:
+            assert isinstance(command, Grant)
+            client = clients[command.ticket]
+            assert waiting[client].pop(0) == command.ticket, "a client's own come in their order"
+            running.append(command.ticket)
+            passed[client].clear()
+            for other, theirs in waiting.items():
+                if other != client and theirs:
+                    passed[other][client] += 1
+                    assert passed[other][client] == 1
+
+    for ticket, event in enumerate(events, 1):
+        if isinstance(event, str):
+            clients[ticket] = event
+            if not waiting[event]:
+                passed[event].clear()
+            waiting[event].append(ticket)
+            done(core.requested(an_ask(ticket, client=event), ticket))
+        elif running:
+            done(core.left(running.pop(event % len(running)), ticket))
+
+
+@given(queued=st.integers(1, 200), slots=st.integers(1, 4), name=st.sampled_from("ab"))
+def test_a_long_queue_delays_another_client_by_one_request_at_most(queued: int, slots: int, name: str) -> None:
+    core = Core(Limits(max_loaded=1))
+    core.requested(an_ask(1, client="many"), 0)
+    core.loaded(1, slots, 0)
+    for ticket in range(2, queued + slots):
+        core.requested(an_ask(ticket, client="many"), 0)
+    commands = core.requested(an_ask(1000, name, client="other"), 1)
+    for ticket in range(1, slots + 1):
+        if not commands:
+            commands = core.left(ticket, 2)
+    assert commands == [Grant(1000, 1)] if name == "a" else commands == [Unload(1)]
+
+
 TestWorld = World.TestCase
+TestCrowd = Crowd.TestCase
+TestCrowd.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 TestWorld.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)

@@ -43,6 +43,7 @@ def test_every_field_of_the_file_is_read(file: Path) -> None:
         keep_alive = 60
         load_timeout = "-1"
         load_cooldown = "1m"
+        stall_timeout = "2m"
         context_length = 8192
         context_share = 0.5
         contexts = ["m=2048"]
@@ -85,6 +86,7 @@ def test_every_field_of_the_file_is_read(file: Path) -> None:
         keep_alive=60.0,
         load_timeout=0.0,
         load_cooldown=60.0,
+        stall_timeout=120.0,
         context_length=8192,
         context_share=0.5,
         contexts=("m=2048",),
@@ -253,3 +255,15 @@ def test_no_setting_is_declared_twice_nor_both_there_and_not_yet() -> None:
 def test_the_environment_of_the_process_is_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_MAX_QUEUE", "11")
     assert load(file).config.max_queue == 11
+
+
+@pytest.mark.parametrize(("text", "slots"), [("auto", -1), ("4", 4), ("0", 0), ("-2", 0), ("many", 0)])
+def test_slots_are_a_number_or_automatic(file: Path, text: str, slots: int) -> None:
+    assert load(file, {"OLLAMA_NUM_PARALLEL": text}).config.num_parallel == slots
+    file.write_text("num_parallel = 'auto'")
+    assert load(file, {}).config.num_parallel == -1
+
+
+@pytest.mark.parametrize(("text", "share"), [("0.5", 0.5), ("0", 0.0), ("2", 0.25), ("half", 0.25)])
+def test_a_share_is_between_nothing_and_all(file: Path, text: str, share: float) -> None:
+    assert load(file, {"A3S_POWER_CONTEXT_SHARE": text}).config.context_share == share

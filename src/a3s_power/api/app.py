@@ -5,6 +5,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from a3s_power.api import aiserver, anthropic, ollama, openai, power
+from a3s_power.api.callers import Callers
 from a3s_power.api.endpoint import ApiSettings, Endpoint, by_header
 from a3s_power.api.hosts import Hosts
 from a3s_power.api.middleware import Guard, RequestLog
@@ -36,7 +37,7 @@ def build(service: Service, settings: ApiSettings) -> ASGIApp:
     """
     hosts = Hosts(settings.host, settings.allowed_hosts, settings.hostname, settings.addresses)
     routes = Routes(ENDPOINTS, service, settings, strangers={"/v1/": openai.no_route})
-    guard = Guard(routes, hosts, Origins(settings.origins))
+    guard = Guard(Callers(routes), hosts, Origins(settings.origins))
     app = RequestLog(guard)
 
     async def http_only(scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from a3s_power.aio import in_thread
-from a3s_power.api.bodies import check_json, read_body
+from a3s_power.api.bodies import check_json, encoding, read_body
 from a3s_power.api.endpoint import Call
 from a3s_power.core import limits
 from a3s_power.core.durations import keep_alive
@@ -18,6 +18,9 @@ from a3s_power.core.options import Asked
 
 T = TypeVar("T")
 
+Unpackers = Mapping[str, Callable[[bytes], bytes]]
+"""What unpacks a body, by its Content-Encoding; raises BadRequest and TooLarge."""
+
 _LARGE_BYTES: Final = 256 * 1024
 """A body over this is decoded in a thread, so that others need not wait."""
 
@@ -26,14 +29,18 @@ _PADDING: Final = {2: re.compile(rb"=[\r\n]*=[\r\n]*"), 3: re.compile(rb"=[\r\n]
 _NO_CLOUD: Final = "ollama cloud is disabled: remote model is unavailable"
 
 
-async def decoded(call: Call, decode: Callable[[bytes], T], limit: int) -> T:
-    """What `decode` makes of a request's body.
+async def decoded(call: Call, decode: Callable[[bytes], T], limit: int, unpackers: Unpackers | None = None) -> T:
+    """What `decode` makes of a request's body, unpacked where there is somebody who can.
 
     Raises:
         TooLarge: over `limit` bytes.
+        CompressedBody: packed in a way that nobody here unpacks.
         BadRequest: over another limit, or what `decode` raises.
     """
-    body = await read_body(call, limit)
+    ways = unpackers or {}
+    body = await read_body(call, limit, packed=ways)
+    if (unpack := ways.get(encoding(call))) is not None:
+        return await in_thread(lambda: _checked(unpack(body), decode))
     if len(body) > _LARGE_BYTES:
         return await in_thread(_checked, body, decode)
     return _checked(body, decode)

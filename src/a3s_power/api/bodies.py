@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Container, Iterator
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -25,21 +25,21 @@ _PAIR: Final = re.compile(rb"(?=[0-9][0-9])")
 _RUN: Final = re.compile(rb"[0-9]{%d}" % _STRIDE)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body.
+async def read_body(request: Request, limit: int, *, packed: Container[str] = ()) -> bytes:
+    """The whole body, as it was sent.
 
     Raises:
         TooLarge: over `limit` bytes, told before more than that was read.
-        CompressedBody: a body with a Content-Encoding.
+        CompressedBody: a body with a Content-Encoding that is not in `packed`.
         BadRequest: the client stopped sending.
     """
-    pieces = [piece async for piece in chunks(request, limit)]
+    pieces = [piece async for piece in chunks(request, limit, packed=packed)]
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def chunks(request: Request, limit: int | None) -> AsyncIterator[bytes]:
+async def chunks(request: Request, limit: int | None, *, packed: Container[str] = ()) -> AsyncIterator[bytes]:
     """The body as it comes in; raises as `read_body` does. Without a limit it may be of any size."""
-    _check_headers(request, limit)
+    _check_headers(request, limit, packed)
     size, more = 0, True
     while more:
         message = await _next(request)
@@ -66,9 +66,15 @@ async def joined(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(held)
 
 
-def _check_headers(request: Request, limit: int | None) -> None:
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.strip().lower() not in ("identity", ""):
+def encoding(request: Request) -> str:
+    """How the body is packed; empty when it is not."""
+    named = request.headers.get("content-encoding", "").strip().lower()
+    return "" if named == "identity" else named
+
+
+def _check_headers(request: Request, limit: int | None, packed: Container[str]) -> None:
+    named = encoding(request)
+    if named and named not in packed:
         raise CompressedBody("compressed request bodies are not supported: send the body without Content-Encoding")
     length = request.headers.get("content-length", "")
     if limit is not None and length.isdecimal() and (len(length) > 18 or int(length) > limit):

@@ -10,6 +10,7 @@ import msgspec
 from a3s_power.api.endpoint import Endpoint
 
 JSON: Final = "application/json"
+_EVENTS: Final = "text/event-stream"
 
 _Json = dict[str, Any]
 
@@ -38,6 +39,7 @@ _ALWAYS: Final = (403, 431, 500)
 _WITH_BODY: Final = (400, 413, 415)
 _WITHOUT_BODY: Final = frozenset({301, 307, 416, 431})
 _WITH_PATH: Final = (301, 307, 404)
+_NOT_EMPTY: Final[_Json] = {"not": {"enum": [None, "", []]}}
 _PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 _WORD: Final = re.compile(r"[a-z0-9]+")
 
@@ -56,8 +58,9 @@ class Told(NamedTuple):
 
     `answers` are the types of its JSON answer, `item` the types of one piece of its stream. `media` is its answers of
     other media types, `sent` its body where that is no JSON object of the table, each with a schema. `required` are the
-    fields that a body cannot do without. `statuses` are those of its errors, beside the ones that every route has;
-    `fine` is the status when all went well.
+    fields that a body cannot do without; of those with a bar between them one is enough. `statuses` are those of its
+    errors, beside the ones that every route has; `fine` is the status when all went well. `last` is what ends its
+    stream of events, where that is no JSON.
     """
 
     answers: tuple[Any, ...] = ()
@@ -69,14 +72,15 @@ class Told(NamedTuple):
     parameters: tuple[Parameter, ...] = ()
     fine: tuple[int, ...] = (200,)
     summary: str = ""
+    last: str = ""
 
 
 class Dialect(NamedTuple):
     """What one dialect tells of its routes: by method and path, as in `GET /api/tags`.
 
     `errors` are the types of its errors, before an answer and in a stream. `shapes` says what may stand in a field: by
-    its name in one that is read as anything, by its struct's name and its own in any. `more` are types that only those
-    refer to, as in `{"$ref": "core.Options"}`.
+    its name in one that is read as anything, by its struct's name and its own in any; and by a struct's name what else
+    holds for it. `more` are types that only those refer to, as in `{"$ref": "core.Options"}`.
     """
 
     name: str
@@ -140,13 +144,18 @@ class _Schemas:
         self._shapes = {each.name: each.shapes for each in dialects}
         self._names = _names(kinds)
         found, parts = msgspec.json.schema_components(kinds, ref_template="{name}")
-        self.components = {self._names[name]: self._polished(part, self._names[name]) for name, part in parts.items()}
+        self.components = {self._names[name]: self._component(part, self._names[name]) for name, part in parts.items()}
         self._found = {kind: self._polished(schema, "") for kind, schema in zip(kinds, found, strict=True)}
 
     def of(self, kinds: Iterable[Any]) -> _Json:
         """A schema for a value of one of these types."""
         found = [self._found[kind] for kind in kinds]
         return found[0] if len(found) == 1 else {"anyOf": found}
+
+    def _component(self, schema: _Json, owner: str) -> _Json:
+        package, _, struct = owner.partition(".")
+        more = self._shapes.get(package, {}).get(struct, {})
+        return dict(self._polished(schema, owner) | self._polished(more, owner))
 
     def _polished(self, schema: Any, owner: str) -> Any:  # noqa: ANN401 -- any part of a schema
         """With our names and shapes, and open: what is not described is ignored."""
@@ -239,9 +248,8 @@ class _Route:
         if self._endpoint.body is None:
             return {media: {"schema": schema} for media, schema in self._told.sent.items()}
         schema = self._schemas.of([self._endpoint.body])
-        if self._told.required:
-            schema = {"allOf": [schema, {"required": list(self._told.required)}]}
-        return {JSON: {"schema": schema}}
+        needs = [_needed(each.split("|")) for each in self._told.required]
+        return {JSON: {"schema": {"allOf": [schema, *needs]} if needs else schema}}
 
     def _responses(self, *, with_body: bool) -> Iterator[tuple[str, _Json]]:
         content = self._content()
@@ -261,7 +269,8 @@ class _Route:
             content[JSON] = {"schema": self._schemas.of(self._told.answers)}
         if self._endpoint.stream:
             item = self._schemas.of((*self._told.item, *self._dialect.errors))
-            content[self._endpoint.stream] = {"schema": {"type": "string"}, "x-itemSchema": item}
+            events = self._endpoint.stream == _EVENTS
+            content[self._endpoint.stream] = {"schema": _event(item, self._told.last) if events else item}
         return content
 
     def _also(self) -> tuple[int, ...]:
@@ -271,6 +280,20 @@ class _Route:
     def _strange(self, status: int) -> bool:
         """Whether a path that only looks like this one is answered so, and not by a dialect."""
         return status == 404 and "{" in self._endpoint.path
+
+
+def _event(item: _Json, last: str) -> _Json:
+    """An event of a stream, whose data is JSON: before OpenAPI 3.2 a stream's schema is that of its pieces."""
+    data: _Json = {"type": "string", "contentMediaType": JSON, "contentSchema": item}
+    if last:
+        data = {"anyOf": [{"const": last}, data]}
+    return {"type": "object", "required": ["data"], "properties": {"event": {"type": "string"}, "data": data}}
+
+
+def _needed(names: list[str]) -> _Json:
+    """That one of the fields is there, and not empty."""
+    each = [{"required": [name], "properties": {name: _NOT_EMPTY}} for name in names]
+    return each[0] if len(each) == 1 else {"anyOf": each}
 
 
 def _parameter(told: Parameter) -> _Json:

@@ -75,8 +75,12 @@ def _route(path: str, method: str, operation: _Json) -> Iterator[str]:
 
 
 def _content(media: str, content: _Json) -> str:
-    each = f", each {_type(content['x-itemSchema'])}" if "x-itemSchema" in content else ""
-    return f"{_code(media)} {_type(content['schema'])}{each}"
+    match media, content["schema"]:
+        case "text/event-stream", {"properties": {"data": data}}:
+            return f"{_code(media)}, each event {_type(data)}"
+        case "application/x-ndjson", item:
+            return f"{_code(media)}, each line {_type(item)}"
+    return f"{_code(media)} {_type(content['schema'])}"
 
 
 def _types(schemas: _Json) -> Iterator[str]:
@@ -96,10 +100,14 @@ def _type(schema: _Json) -> str:
         case {"$ref": str(reference)}:
             name = reference.rpartition("/")[2]
             return f'<a href="#{_text(name)}">{_text(name)}</a>'
-        case {"anyOf": list(options)} | {"allOf": [*options, {"required": _}]}:
+        case {"allOf": [whole, *needs]}:
+            return f"{_type(whole)} with {', '.join(map(_need, needs))}"
+        case {"anyOf": list(options)}:
             return " or ".join(map(_type, options))
         case {"enum": list(values)}:
             return " or ".join(_code(value) for value in values)
+        case {"contentSchema": dict(item)}:
+            return _type(item)
         case {"const": value}:
             return _code(value)
         case {"type": "array", "items": dict(item)}:
@@ -111,6 +119,11 @@ def _type(schema: _Json) -> str:
         case {"type": str(kind)}:
             return _text(kind)
     return "anything"
+
+
+def _need(schema: _Json) -> str:
+    """The field that a body must have, or those of which it must have one."""
+    return " or ".join(_code(name) for each in schema.get("anyOf", [schema]) for name in each["required"])
 
 
 def _row(cells: tuple[str, ...]) -> str:

@@ -3,10 +3,12 @@
 import io
 import sys
 import tarfile
+import time
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlencode
 
-from a3s_power.cli.client import Client, Refused
+from a3s_power.cli.client import Client, Refused, Unreachable
 from a3s_power.cli.files import watched
 from a3s_power.cli.progress import Progress
 from a3s_power.cli.pull import label
@@ -18,6 +20,8 @@ from a3s_power.core.names import ModelName
 
 _ARCHIVE_BYTES: Final = 2 * limits.MIB
 _NOT_FOUND: Final = 404
+_PAUSES: Final = (0, 1, 2, 4, 8)
+"""Seconds to wait before a transfer that broke is gone on with: again and again, until nothing more comes."""
 
 
 def other_server(text: str) -> Client:
@@ -78,10 +82,26 @@ def _layers(archive: bytes, name: ModelName) -> tuple[Layer, ...]:
 
 def _carry_blob(other: Client, client: Client, layer: Layer, progress: Progress) -> None:
     bar = progress.bar(label(layer.digest), layer.size)
-    path = f"/api/blobs/{layer.blob}"
     if not client.has_blob(str(layer.blob)):
-        with other.download(path) as (size, pieces):
-            if size != layer.size:
-                raise PowerError(f"blob {layer.digest} has {size} bytes there and should have {layer.size}")
-            watched(client.upload(path, pieces, size), bar.set)
+        watched(client.upload(f"/api/blobs/{layer.blob}", _content(other, layer), layer.size), bar.set)
     bar.set(layer.size)
+
+
+def _content(other: Client, layer: Layer) -> Iterator[bytes]:
+    """A blob as it comes; where the connection breaks, another one brings the rest."""
+    here, pauses = 0, iter(_PAUSES)
+    while here < layer.size:
+        before = here
+        try:
+            with other.download(f"/api/blobs/{layer.blob}", behind=here) as (size, pieces):
+                if here + size != layer.size:
+                    raise PowerError(f"blob {layer.digest} has {here + size} bytes there and should have {layer.size}")
+                for piece in pieces:
+                    here += len(piece)
+                    yield piece
+        except Unreachable:
+            pauses = iter(_PAUSES) if here > before else pauses
+            pause = next(pauses, None)
+            if pause is None:
+                raise
+            time.sleep(pause)

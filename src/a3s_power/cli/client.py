@@ -25,6 +25,7 @@ _PIECE_BYTES: Final = 1 << 16
 _PATIENCE_SECONDS: Final = 60.0
 """How long a download may go without a byte."""
 _NOBODY: Final = "could not connect to a3s-power, run 'a3s-power serve' to start it"
+_NONE: Final[Mapping[str, str]] = {}
 _UNTOLD: Final = "something went wrong, please see the a3s-power server logs for details"
 
 
@@ -85,7 +86,7 @@ class Client:
         for path in ("/health", "/api/version"):
             with contextlib.suppress(PowerError):
                 answer = self.ask("GET", path, patience=patience)
-                if isinstance(answer, dict) and answer.get("version"):
+                if answer.get("version"):
                     return one_line(str(answer["version"]))
         return ""
 
@@ -97,15 +98,25 @@ class Client:
         *,
         patience: float | None = None,
         read_float: Callable[[str], object] = float,
-    ) -> Any:  # noqa: ANN401 -- JSON
-        """The answer's JSON, `None` for an empty one. Raises Refused with the server's own text, and Unreachable."""
+    ) -> dict[str, Any]:
+        """The answer's JSON object, an empty one for nothing. Raises Unreachable, and Refused in the server's words."""
         with self._asked(method, path, body, "application/json", patience) as response:
             content = response.read()
         _check(response, content)
         try:
-            return json.loads(content, parse_float=read_float) if content else None
+            answer = json.loads(content, parse_float=read_float) if content else None
         except ValueError as error:
             raise Refused(f"the server gave an answer that is not JSON: {error}", response.status) from error
+        if not isinstance(answer, dict | None):
+            raise Refused("the server gave an answer that is not a JSON object", response.status)
+        return answer or {}
+
+    def models(self, path: str, *, patience: float | None = None) -> list[dict[str, Any]]:
+        """The models of a listing; each has a name, whatever else a server leaves out. Raises as `ask` does."""
+        found = self.ask("GET", path, patience=patience).get("models") or []
+        if not all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in found):
+            raise Refused("the server gave a list of models without their names")
+        return found
 
     def stream(self, path: str, body: object) -> Generator[dict[str, Any], None, None]:
         """The lines of an answer as they come. Raises Refused, with the status in its text if nothing came before."""
@@ -122,10 +133,14 @@ class Client:
             return response.status == http.HTTPStatus.OK
 
     @contextmanager
-    def download(self, path: str) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """Size in bytes, and the content as it comes. Raises Refused, and Unreachable when it breaks off or stalls."""
-        with self._asked("GET", path, None, "*/*", _PATIENCE_SECONDS) as response:
-            if response.status != http.HTTPStatus.OK:
+    def download(self, path: str, *, behind: int = 0) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """Size in bytes, and the content as it comes; `behind` asks for no more than what lies behind so many bytes.
+
+        Raises Refused, and Unreachable when it breaks off or stalls.
+        """
+        wanted = {"Range": f"bytes={behind}-"} if behind else {}
+        with self._asked("GET", path, None, "*/*", _PATIENCE_SECONDS, more=wanted) as response:
+            if response.status != (http.HTTPStatus.PARTIAL_CONTENT if behind else http.HTTPStatus.OK):
                 content = response.read()
                 _check(response, content)
                 raise Refused(f"the server gave an answer that is no file: {response.status}", response.status)
@@ -160,10 +175,17 @@ class Client:
 
     @contextmanager
     def _asked(
-        self, method: str, path: str, body: object, accept: str, patience: float | None
+        self,
+        method: str,
+        path: str,
+        body: object,
+        accept: str,
+        patience: float | None,
+        *,
+        more: Mapping[str, str] = _NONE,
     ) -> Iterator[http.client.HTTPResponse]:
         content = None if body is None else json.dumps(body).encode()
-        headers = dict(self._headers({"Content-Type": "application/json", "Accept": accept}))
+        headers = dict(self._headers({"Content-Type": "application/json", "Accept": accept, **more}))
         with self._errors(), closing(self._connection(patience)) as connection:
             connection.request(method, self._path(path), content, headers)
             with closing(connection.getresponse()) as response:

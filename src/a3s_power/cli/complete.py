@@ -34,5 +34,5 @@ def _begun_so(names: Iterable[str], begun: str) -> list[CompletionItem]:
 def _models(path: str) -> list[str]:
     """The server's models, none when it does not say at once."""
     with suppress(PowerError):
-        return [model["name"] for model in connect().ask("GET", path, patience=_PATIENCE_SECONDS)["models"]]
+        return [model["name"] for model in connect().models(path, patience=_PATIENCE_SECONDS)]
     return []

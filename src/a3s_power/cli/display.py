@@ -136,9 +136,11 @@ class Answer:
             self._write(f"{_GREY}{_BOLD}Thinking...\n{_PLAIN}{_GREY}" if self._terminal else "Thinking...\n")
         self._say(text)
 
-    def call(self, name: str, arguments: str) -> None:
+    def call(self, function: Mapping[str, Any]) -> None:
         """A call of a tool that nobody offered."""
         self._end_thinking()
+        name = str(function.get("name", ""))
+        arguments = json.dumps(function.get("arguments", {}), separators=(",", ":"))
         if self._terminal:
             before, between = (
                 f"{_GREY}{_BOLD}  Model called a non-existent function {_PLAIN}",
@@ -166,7 +168,10 @@ class Answer:
         self._last = text[-1]
         if self._terminal:
             text = harmless(text)
-        self._write(self._wrapper.feed(text) if self._wrapper else text)
+        if self._wrapper:
+            self._wrapper.resize(size(sys.stdout).columns)
+            text = self._wrapper.feed(text)
+        self._write(text)
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)

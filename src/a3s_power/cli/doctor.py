@@ -73,7 +73,7 @@ def _settings(loaded: config.Loaded) -> Finding:
 
 
 def _engine(settings: Config) -> Finding:  # noqa: ARG001 -- as all of the table
-    from a3s_power.engines.llamacpp import missing_features  # noqa: PLC0415 -- by this command only
+    from a3s_power.engines.llamacpp_library import missing_features  # noqa: PLC0415 -- by this command only
 
     try:
         version = importlib.metadata.version(_ENGINE)

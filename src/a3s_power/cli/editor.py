@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, get_common_complete_suffix
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
@@ -28,7 +28,7 @@ PROMPT: Final = ">>> "
 CONTINUED: Final = "... "
 QUOTES: Final = '"""'
 _GREY: Final = "fg:#8a8a8a"
-_PLACEHOLDER: Final = FormattedText([(_GREY, "Send a message (/? for help)")])
+_PLACEHOLDER: Final = "Send a message (/? for help)"
 _CONTINUED_PLACEHOLDER: Final = "Press Enter to send"
 _TAB: Final = " " * 8
 _KEPT: Final = 100
@@ -101,6 +101,17 @@ def _files(word: str) -> Iterable[Completion]:
     )
 
 
+def _placeholder() -> FormattedText:
+    """What stands on the empty line, as far as the window goes: it must not take a second one."""
+    room = get_app().output.get_size().columns - len(PROMPT) - 1
+    return FormattedText([(_GREY, _PLACEHOLDER[: max(0, room)])])
+
+
+def _continued(_width: int, _line: int, folds: int) -> str:
+    """What stands before a further line; nothing where the window is too narrow and the same line goes on."""
+    return "" if folds else CONTINUED
+
+
 class _Hint(Processor):
     """Says on an empty last line of several how the message is sent."""
 
@@ -126,8 +137,8 @@ class Line:
             complete_while_typing=False,
             editing_mode=EditingMode.EMACS,
             multiline=True,
-            prompt_continuation=CONTINUED,
-            placeholder=_PLACEHOLDER,
+            prompt_continuation=_continued,
+            placeholder=_placeholder,
             input_processors=[_Hint()],
             key_bindings=_keys(),
             enable_suspend=True,
@@ -198,6 +209,7 @@ def typed_ahead() -> Iterator[None]:
     quiet = termios.tcgetattr(sys.stdin)
     quiet[0] &= ~termios.ICRNL
     quiet[3] &= ~termios.ECHO
+    quiet[6][termios.VEOF] = b"\0"  # or an end typed meanwhile would be taken as that of nobody's reading
     termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
     try:
         yield

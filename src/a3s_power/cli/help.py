@@ -43,7 +43,7 @@ def help(words: tuple[str, ...]) -> None:  # noqa: A001 -- the command's name
 def page_of(entry: Entry) -> str:
     """The page of a command of the table."""
     found = root.get_command(root.make_context(PROGRAM, []), entry.name)
-    return command_page(found, f"{PROGRAM} {entry.name}") if isinstance(found, Command) else root_page()
+    return command_page(found) if isinstance(found, Command) else root_page()
 
 
 def root_page() -> str:
@@ -58,10 +58,9 @@ def root_page() -> str:
     return "\n\n".join(blocks)
 
 
-def command_page(one: Command, path: str) -> str:
-    """What `--help` prints for a command that was called by this path."""
-    name = path.rpartition(" ")[2]
-    entry = next(entry for entry in COMMANDS if name in (entry.name, entry.alias))
+def command_page(one: Command) -> str:
+    """What `--help` prints for a command, under whichever name it was called."""
+    entry = next(entry for entry in COMMANDS if entry.name == one.name)
     usage = " ".join(part for part in (PROGRAM, entry.name, entry.words, "[flags]") if part)
     blocks = [entry.short, f"Usage:\n  {usage}"]
     if entry.alias:

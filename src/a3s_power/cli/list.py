@@ -12,8 +12,8 @@ from a3s_power.core.sizes import human_bytes, human_time
 
 _ORDERS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
     "name": lambda model: model["name"].lower(),
-    "size": lambda model: -model["size"],
-    "modified": lambda model: -datetime.fromisoformat(model["modified_at"]).timestamp(),
+    "size": lambda model: -int(model.get("size") or 0),
+    "modified": lambda model: -then.timestamp() if (then := moment(model.get("modified_at"))) else 0.0,
 }
 
 
@@ -27,7 +27,7 @@ def list(words: tuple[str, ...], *, all: bool, sort: str | None, json: bool) -> 
     """Print the models, those whose name begins with the first word when there is one."""
     if sort is not None and sort not in _ORDERS:
         raise BadRequest(f'invalid value for --sort: "{sort}" (must be {", ".join(_ORDERS)})')
-    models = connect().ask("GET", "/api/tags")["models"]
+    models = connect().models("/api/tags")
     wanted = words[0].lower() if words else ""
     chosen = [model for model in models if model["name"].lower().startswith(wanted)]
     if sort:
@@ -43,14 +43,18 @@ def list(words: tuple[str, ...], *, all: bool, sort: str | None, json: bool) -> 
 
 def row(model: dict[str, Any]) -> tuple[str, str, str, str]:
     """A model's line: a remote one has no size."""
-    size = "-" if model.get("remote_model") else human_bytes(model["size"])
-    return model["name"], model["digest"][:12], size, human_time(moment(model["modified_at"]), datetime.now(UTC))
+    size = "-" if model.get("remote_model") else human_bytes(int(model.get("size") or 0))
+    modified = human_time(moment(model.get("modified_at")), datetime.now(UTC))
+    return model["name"], str(model.get("digest") or "")[:12], size, modified
 
 
-def moment(text: str) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
     """A time of the wire; `None` for none, which Go writes as the year 1."""
-    then = datetime.fromisoformat(text)
-    return then if then.year > 1 else None
+    try:
+        then = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return then.astimezone() if then.year > 1 else None
 
 
 def _unfinished() -> Sequence[dict[str, Any]]:

@@ -51,7 +51,7 @@ def extract(text: str) -> tuple[str, list[str]]:
         except BadRequest as error:
             print(f'Couldn\'t process file: "{one_line(str(error))}"', file=sys.stderr)
             raise
-        print(f"Added {kind} '{one_line(str(path))}'", file=sys.stderr)
+        print(f"Added {kind} '{one_line(_plain(found))}'", file=sys.stderr)
         text = text.replace(f"'{found}'", "").replace(found, "")
         files.append(base64.b64encode(content).decode())
     return (text.strip() if files else text), files

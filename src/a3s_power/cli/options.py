@@ -204,11 +204,11 @@ class Command(click.Command):
         if count < self._least:
             raise BadRequest(f"requires at least {self._least} arg(s), only received {count}")
 
-    def get_help(self, ctx: click.Context) -> str:
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 -- click's signature
         """The page that `--help` prints."""
         from a3s_power.cli.help import command_page  # noqa: PLC0415 -- printed only when asked for
 
-        return command_page(self, ctx.command_path)
+        return command_page(self)
 
 
 def _completions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list["CompletionItem"]:  # noqa: ARG001

@@ -23,8 +23,8 @@ _SAYS = {
 )
 def outdated(words: tuple[str, ...], *, insecure: bool, json: bool, **said: bool) -> None:
     """Ask for each model, or those named, and print the ones that are not up to date; nothing is pulled."""
-    models = connect().ask("GET", "/api/tags")["models"]
-    named = [(ModelName.parse(model["name"]), Digest.parse(f"sha256:{model['digest']}")) for model in models]
+    models = connect().models("/api/tags")
+    named = [(ModelName.parse(model["name"]), Digest.parse(f"sha256:{model.get('digest')}")) for model in models]
     wanted = {ModelName.parse(word) for word in words}
     with catalogue() as asked:
         ages = [

@@ -14,6 +14,7 @@ from a3s_power.core.sizes import human_bytes
 _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _TICK_SECONDS: Final = 0.1
 _SAMPLES: Final = 10
+_SIZES: Final = len("500 MB/  2 GB")
 
 
 class Spinner:
@@ -66,10 +67,17 @@ class Bar:
         head, tail = f"{self._message} {percent:3d}% ", self._tail()
         cells = room - width(head) - width(tail) - 5
         if cells < 0:
-            # A line longer than the terminal is would become two, and the next drawing would miss the first.
-            return cut(f"{cut(self._message, room - 7)} {percent:3d}% {tail.rstrip()}", room - 1)
+            return self._narrow(room, f"{percent:3d}%", tail.rstrip())
         filled = cells * percent // 100
         return f"{head}▕{'█' * filled}{' ' * (cells - filled)}▏ {tail}"
+
+    def _narrow(self, room: int, percent: str, tail: str) -> str:
+        """As much as goes on one line: folded into two, the next drawing would miss the first."""
+        for more in (f" {tail}", f" {tail[:_SIZES]}", ""):
+            line = f"{self._message} {percent}{more}"
+            if width(line) < room:
+                return line
+        return f"{cut(self._message, room - 6)} {percent}"
 
     def _tail(self) -> str:
         total = human_bytes(self._total)
@@ -169,7 +177,7 @@ class Progress:
 
     def _add(self, line: Spinner | Bar, message: str) -> None:
         if not self._live:
-            print(message, file=self._stream, flush=True)
+            print(one_line(message), file=self._stream, flush=True)
             return
         with self._lock:
             if self._lines:
@@ -194,9 +202,7 @@ class Progress:
         up = f"\x1b[{rows - 1}A" if rows > 1 else ""
         cleared = "\x1b[J" if self._room not in (0, room) else ""
         kept = len(before) if room == self._room and not whole else 0
-        text = "\n".join(
-            "" if at < kept and line == before[at] else f"{line}\x1b[K" for at, line in enumerate(shown)
-        )
+        text = "\n".join("" if at < kept and line == before[at] else f"{line}\x1b[K" for at, line in enumerate(shown))
         self._stream.write(f"\x1b[?2026h\x1b[?25l{up}\x1b[1G{cleared}{text}\x1b[?25h\x1b[?2026l")
         self._stream.flush()
         self._drawn, self._room = shown, room
@@ -215,5 +221,5 @@ def follow(lines: Iterable[Mapping[str, Any]], progress: Progress, label: Callab
             progress.status(status)
         elif completed := line.get("completed"):
             if digest not in bars:
-                bars[digest] = progress.bar(label(digest, status), line.get("total", 0))
+                bars[digest] = progress.bar(label(digest, status), line.get("total") or 0)
             bars[digest].set(completed)

@@ -34,7 +34,7 @@ def ps(words: tuple[str, ...], *, json: bool, watch: bool) -> None:
 
 
 def _loaded(client: Client, prefix: str) -> list[dict[str, Any]]:
-    return [model for model in client.ask("GET", "/api/ps")["models"] if model["name"].startswith(prefix)]
+    return [model for model in client.models("/api/ps") if model["name"].startswith(prefix)]
 
 
 def _page(models: list[dict[str, Any]]) -> str:
@@ -43,13 +43,14 @@ def _page(models: list[dict[str, Any]]) -> str:
 
 def row(model: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
     """A model's line."""
-    size, context = human_bytes(model["size"]), str(model.get("context_length", 0))
-    return model["name"], model["digest"][:12], size, processor(model), context, until(model["expires_at"])
+    size, context = human_bytes(int(model.get("size") or 0)), str(model.get("context_length") or 0)
+    digest = str(model.get("digest") or "")[:12]
+    return model["name"], digest, size, processor(model), context, until(model.get("expires_at"))
 
 
 def processor(model: dict[str, Any]) -> str:
     """Where its weights are, in hundredths."""
-    size, on_gpu = model["size"], model["size_vram"]
+    size, on_gpu = int(model.get("size") or 0), int(model.get("size_vram") or 0)
     if on_gpu == 0:
         return "100% CPU"
     if on_gpu == size:
@@ -60,7 +61,7 @@ def processor(model: dict[str, Any]) -> str:
     return f"{on_cpu}%/{100 - on_cpu}% CPU/GPU"
 
 
-def until(text: str) -> str:
+def until(text: str | None) -> str:
     """When it leaves memory."""
     expires, now = moment(text), datetime.now(UTC)
     return "Stopping..." if expires is not None and expires < now else human_time(expires, now)

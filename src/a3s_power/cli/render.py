@@ -9,7 +9,7 @@ from a3s_power.cli.client import connect
 from a3s_power.cli.options import BOOLEAN, Flag, command
 from a3s_power.cli.terminal import harmless, is_terminal
 from a3s_power.cli.tokenize import piped
-from a3s_power.core.errors import BadRequest
+from a3s_power.core.errors import BadRequest, PowerError
 
 
 @command(
@@ -29,7 +29,10 @@ def render(words: tuple[str, ...], *, messages: bool, system: str | None, think:
         body["think"] = {"true": True, "false": False}.get(think, think)
     with server_for(connect()) as client:
         asked = {**body, "model": model, "stream": False, "_debug_render_only": True}
-        prompt = str(client.ask("POST", "/api/chat", asked)["_debug_info"]["rendered_template"])
+        shown = client.ask("POST", "/api/chat", asked).get("_debug_info")
+    if not shown:
+        raise PowerError("the server answered without the prompt: it does not render them")
+    prompt = str(shown["rendered_template"])
     print(harmless(prompt) if is_terminal(sys.stdout) else prompt, end="\n" if is_terminal(sys.stdout) else "")
 
 

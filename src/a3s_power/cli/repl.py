@@ -1,7 +1,6 @@
 """The interactive chat: reads what people type, does what begins with a slash, and has the model answer the rest."""
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -193,7 +192,7 @@ class Repl:
             return _SHOW_WORDS
         if command == "/load":
             with contextlib.suppress(PowerError):
-                return [model["name"] for model in self.client.ask("GET", "/api/tags")["models"]]
+                return [model["name"] for model in self.client.models("/api/tags")]
         return ()
 
 
@@ -201,8 +200,7 @@ def _say(answer: Answer, message: Mapping[str, Any]) -> None:
     answer.thought(message.get("thinking") or "")
     answer.text(message.get("content") or "")
     for call in message.get("tool_calls") or ():
-        function = call["function"]
-        answer.call(function["name"], json.dumps(function.get("arguments", {}), separators=(",", ":")))
+        answer.call(call.get("function") or {})
 
 
 def history_file() -> Path:

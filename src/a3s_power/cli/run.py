@@ -162,8 +162,7 @@ def _generate(client: Client, request: Mapping[str, Any], said: Said, prompt: st
             answer.thought(line.get("thinking", ""))
             answer.text(line.get("response", ""))
             for call in line.get("tool_calls") or ():
-                function = call["function"]
-                answer.call(function["name"], json.dumps(function.get("arguments", {}), separators=(",", ":")))
+                answer.call(call.get("function") or {})
             last = line
     answer.end()
     if prompt:
@@ -175,7 +174,7 @@ def _generate(client: Client, request: Mapping[str, Any], said: Said, prompt: st
 def _loaded(client: Client, model: str) -> bool:
     """Whether the model is in the server's memory; what cannot be told is."""
     with contextlib.suppress(PowerError):
-        names = {ModelName.parse(each["name"]) for each in client.ask("GET", "/api/ps")["models"]}
+        names = {ModelName.parse(each["name"]) for each in client.models("/api/ps")}
         return ModelName.parse(model) in names
     return True
 
@@ -187,7 +186,7 @@ def _embed(client: Client, request: Mapping[str, Any], said: Said, prompt: str) 
     with Progress(keep=False) as waiting:
         waiting.spin()
         answer = client.ask("POST", "/api/embed", {**request, **more, "input": prompt}, read_float=str)
-    if not answer["embeddings"]:
+    if not answer.get("embeddings"):
         raise PowerError("no embeddings returned")
     # The numbers stay as the server wrote them.
     print(harmless(f"[{','.join(map(str, answer['embeddings'][0]))}]"))

@@ -187,6 +187,7 @@ def local_settings(settings: Config) -> LocalSettings:
             num_parallel=settings.num_parallel,
             keep_alive=settings.keep_alive,
             load_timeout=settings.load_timeout,
+            stall_timeout=settings.stall_timeout,
             context_length=settings.context_length,
             context_share=settings.context_share,
             contexts=contexts(settings.contexts),

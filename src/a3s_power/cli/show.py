@@ -113,7 +113,8 @@ def _metadata(info: Mapping[str, Any]) -> Iterator[Row]:
 
 def _tensors(tensors: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     for tensor in tensors:
-        yield tensor["name"], tensor["type"], f"[{' '.join(map(str, tensor['shape']))}]"
+        shape = " ".join(map(str, tensor.get("shape") or ()))
+        yield str(tensor.get("name", "")), str(tensor.get("type", "")), f"[{shape}]"
 
 
 def shown(value: object) -> str:

@@ -63,7 +63,7 @@ def at_slash(chat: Chat, line: str) -> None:
 def _list(chat: Chat, said: Said) -> None:
     from a3s_power.cli.list import row  # noqa: PLC0415 -- a command's own module
 
-    models = chat.client.ask("GET", "/api/tags")["models"]
+    models = chat.client.models("/api/tags")
     wanted = said.words[0].lower() if said.words else ""
     rows = [row(model) for model in models if model["name"].lower().startswith(wanted)]
     print(table(rows, ("NAME", "ID", "SIZE", "MODIFIED")), end="")
@@ -303,7 +303,7 @@ def _copied(text: str) -> str:
 
 def _context(chat: Chat, _: Said) -> None:
     session = chat.session
-    loaded = chat.client.ask("GET", "/api/ps")["models"]
+    loaded = chat.client.models("/api/ps")
     wanted = session.shown.answer.get("model") or session.model
     limit = next(
         (

@@ -75,5 +75,5 @@ Available keyboard shortcuts:
   Ctrl + g            Write the message in an editor
   Ctrl + l            Clear the screen
   Ctrl + c            Stop the model from responding
-  Ctrl + d            Exit ollama (/bye)
+  Ctrl + d            Exit a3s-power (/bye)
 """

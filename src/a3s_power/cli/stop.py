@@ -13,7 +13,7 @@ def stop(words: tuple[str, ...], *, all: bool) -> None:  # noqa: A002 -- the fla
     if all == bool(words):
         raise BadRequest("accepts a model or --all" if all else "accepts 1 arg(s), received 0")
     client = connect()
-    loaded = client.ask("GET", "/api/ps")["models"] if all else ()
+    loaded = client.models("/api/ps") if all else ()
     for model in words or [each["name"] for each in loaded]:
         try:
             unload(client, model)

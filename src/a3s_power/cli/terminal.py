@@ -79,11 +79,19 @@ class Wrapper:
     """
 
     def __init__(self, columns: int) -> None:
+        self._columns = 0
+        self._line = 0
+        self._word = ""
+        self.resize(columns)
+
+    def resize(self, columns: int) -> None:
+        """The terminal has so many columns from here on. The word that was begun stays where it is."""
+        if columns == self._columns:
+            return
+        self._columns, self._word = columns, ""
         self._limit = columns - _MARGIN
         self._longest = columns - 2 * _MARGIN
         self._off = columns < _NARROWEST
-        self._line = 0
-        self._word = ""
 
     def feed(self, text: str) -> str:
         """What to write for the next piece of text."""

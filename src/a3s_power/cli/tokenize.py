@@ -16,7 +16,7 @@ def tokenize(words: tuple[str, ...], *, count: bool, json: bool) -> None:
     model, *rest = words
     text = " ".join(rest) if rest else piped()
     with server_for(connect()) as client:
-        tokens = client.ask("POST", "/api/tokenize", {"model": model, "text": text})["tokens"]
+        tokens = client.ask("POST", "/api/tokenize", {"model": model, "text": text}).get("tokens") or []
     if json:
         print_json({"model": model, "count": len(tokens), "tokens": tokens})
     else:

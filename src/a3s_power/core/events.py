@@ -1,4 +1,4 @@
-"""What a generation says, piece by piece: Progress* (Text | Thinking | ToolCalls)* Done."""
+"""What a generation says, piece by piece: (Progress | Waiting)* (Text | Thinking | ToolCalls)* Done."""
 
 from typing import Literal
 
@@ -32,6 +32,14 @@ class Progress(msgspec.Struct, frozen=True, tag="p", array_like=True):
     digest: str = ""
     total: int = 0
     completed: int = 0
+
+
+class Waiting(msgspec.Struct, frozen=True, tag="w", array_like=True):
+    """What a request waits for: its turn, with so many before it, or its model, loaded to this fraction (0 to 1)."""
+
+    phase: Literal["queued", "loading"]
+    position: int = 0
+    fraction: float = 0.0
 
 
 class Text(msgspec.Struct, frozen=True, tag="t", array_like=True):
@@ -74,4 +82,4 @@ class Done(msgspec.Struct, frozen=True, tag="d", array_like=True):
     stop_text: str = ""
 
 
-Event = Progress | Text | Thinking | ToolCalls | Rendered | Done
+Event = Progress | Waiting | Text | Thinking | ToolCalls | Rendered | Done

@@ -128,7 +128,8 @@ class Resident(msgspec.Struct, frozen=True, kw_only=True):
     """A model in memory, under the name that loaded it.
 
     `memory_bytes` is all it takes, `gpu_bytes` the part on GPUs; `context_length` is what one request may use;
-    `expires` is when it leaves, `None` when it stays; `load_ns` is what its load took, in nanoseconds.
+    `expires` is when it leaves, `None` when it stays; `load_ns` is what its load took, in nanoseconds. `placement` is
+    where and how it lies, `reason` why that is not what was asked for, empty when it is.
     """
 
     model: Model
@@ -137,6 +138,8 @@ class Resident(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int
     expires: datetime | None
     load_ns: int = 0
+    placement: str = ""
+    reason: str = ""
 
 
 class FailedLoad(msgspec.Struct, frozen=True, kw_only=True):

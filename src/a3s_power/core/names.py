@@ -7,7 +7,6 @@ import msgspec
 
 from a3s_power.core.errors import BadRequest, InvalidName
 
-DEFAULT_SCHEME: Final = "https"
 DEFAULT_HOST: Final = "registry.ollama.ai"
 DEFAULT_NAMESPACE: Final = "library"
 DEFAULT_TAG: Final = "latest"

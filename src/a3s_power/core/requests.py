@@ -42,6 +42,8 @@ class _Generation(_Inference, frozen=True, kw_only=True):
     """The answer must be one of these texts; none when empty."""
     pattern: str = ""
     """A regular expression that the whole answer must match; empty for none."""
+    progress: bool = False
+    """Tell what is waited for, as Waiting before all other events."""
     logit_bias: tuple[tuple[int, float], ...] = ()
     """Token ids and what is added to their logits; minus infinity forbids a token."""
 
@@ -135,9 +137,13 @@ class Tokenize(_Inference, frozen=True, kw_only=True):
 
 
 class Detokenize(_Inference, frozen=True, kw_only=True):
-    """The text of token ids."""
+    """The text of token ids; `wanted_for` is the request that it becomes part of, where there is one.
+
+    What keeps the model from following that is raised here already, before it is loaded.
+    """
 
     tokens: tuple[int, ...]
+    wanted_for: Generate | Embed | None = None
 
 
 Request = Chat | Generate | Embed | Rerank | Tokenize | Detokenize

@@ -44,6 +44,7 @@ class Echo:
         for word in allowed:
             if job.cancelled:
                 break
+            job.step()
             emit(Piece(word))
             sent += 1
         short = len(allowed) < len(answer)

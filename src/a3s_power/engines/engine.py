@@ -102,12 +102,13 @@ class Job:
     `stop` texts end the answer and are not part of it. `visible` are special tokens that must appear as text.
     `top_logprobs` is `None` for no log-probabilities. `logit_bias` is token ids and what is added to their logits.
     With `want_tokens` the outcome has the answer's token ids. `grammar` is what the answer must follow, in GBNF; empty
-    for none. `media` are files, one for each marker in the prompt, in their order: PNGs, or sound.
+    for none. `media` are files, one for each marker in the prompt, in their order: PNGs, or sound. `step` is to be
+    called whenever the engine has gone forward, with a piece or with the prompt.
     """
 
     __slots__ = (
         *("cancelled", "logit_bias", "max_tokens", "options", "prompt", "stop", "top_logprobs", "visible"),
-        *("grammar", "media", "want_tokens"),
+        *("grammar", "media", "step", "want_tokens"),
     )
 
     def __init__(
@@ -135,6 +136,11 @@ class Job:
         self.media = media
         self.grammar = grammar
         self.cancelled = False
+        self.step: Callable[[], None] = _nothing
+
+
+def _nothing() -> None:
+    """For a job that nobody watches."""
 
 
 def prompt_too_long(tokens: int, limit: int) -> PromptTooLong:

@@ -176,16 +176,22 @@ def memory_bytes(facts: Facts, chosen: Settings, projector_bytes: int = 0) -> in
 
     A projector takes about as much for an image on its way through it as for its weights, of `projector_bytes`.
     """
+    cache = _stepped(chosen.context) * chosen.parallel * cache_bytes_a_token(facts, chosen.cache_type)
+    output = 4 * facts.vocabulary * chosen.parallel
+    twice = chosen.repack and chosen.load_mode.startswith("MMAP") and facts.file_type in _REPACKED
+    weights = facts.weights_bytes * (2 if twice else 1)
+    compute = compute_bytes(facts, chosen)
+    return int(weights + cache + compute + output) + 2 * projector_bytes + _PROCESS_BYTES
+
+
+def compute_bytes(facts: Facts, chosen: Settings) -> int:
+    """The part of that which is not touched before the first request."""
     context = _stepped(chosen.context)
-    cache = context * chosen.parallel * cache_bytes_a_token(facts, chosen.cache_type)
     width = 2 * facts.feed_forward + 8 * facts.embedding_length
     compute = 4 * chosen.micro_batch * width + 2 * chosen.micro_batch * context
     if chosen.flash_attention == "DISABLED":
         compute += 4 * chosen.micro_batch * facts.heads * context
-    output = 4 * facts.vocabulary * chosen.parallel
-    twice = chosen.repack and chosen.load_mode.startswith("MMAP") and facts.file_type in _REPACKED
-    weights = facts.weights_bytes * (2 if twice else 1)
-    return int(weights + cache + compute + output) + 2 * projector_bytes + _PROCESS_BYTES
+    return compute
 
 
 def cache_bytes_a_token(facts: Facts, cache_type: str) -> float:

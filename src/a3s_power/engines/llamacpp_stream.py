@@ -44,6 +44,7 @@ class Stream:
             raise wire.refusal(chunk.error)
         if self._job.cancelled:
             return True
+        self._job.step()
         piece = self._ledger.piece(chunk) if self._ledger is not None else chunk.piece
         if piece is not None and self._job.max_tokens != 0:
             self._emit(piece)

@@ -18,6 +18,13 @@ def read(root: Path) -> tuple[int, int]:
     return min(totals, default=0), min(frees, default=0)
 
 
+def resident(pid: int, root: Path = Path("/")) -> int:
+    """The bytes that a process has in main memory, mapped files included; 0 where nobody can tell."""
+    counts = cgroups.text(root / f"proc/{pid}/statm").split()
+    pages = int(counts[1]) if len(counts) > 1 and counts[1].isdecimal() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE") if pages else 0
+
+
 def _machine(root: Path) -> tuple[int, int]:
     lines = _numbers(root / "proc/meminfo")
     if "MemTotal" in lines:
@@ -30,15 +37,16 @@ def _machine(root: Path) -> tuple[int, int]:
 
 
 def _group(folder: Path) -> tuple[int, int]:
-    """A control group's limit, 0 for none, and what is left of it; cached files count as left."""
-    for limit_file, used_file, cached in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    """A control group's limit, 0 for none, and what is left of it; cached files count as left, read twice or once."""
+    for limit_file, used_file, prefix in (
+        ("memory.max", "memory.current", ""),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
     ):
         limit = cgroups.number(folder / limit_file)
         if limit is not None:
-            used = cgroups.number(folder / used_file) or 0
-            return limit, max(0, min(limit, limit - used + _numbers(folder / "memory.stat").get(cached, 0)))
+            used, kinds = cgroups.number(folder / used_file) or 0, _numbers(folder / "memory.stat")
+            cached = sum(kinds.get(f"{prefix}{kind}_file", 0) for kind in ("active", "inactive"))
+            return limit, max(0, min(limit, limit - used + cached))
     return 0, 0
 
 

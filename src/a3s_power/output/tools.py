@@ -54,9 +54,9 @@ class ToolParser:
         """What was held back at the end and is no call after all."""
         if self._state == self._call:
             rest = self._objects.text(self._cut, self._objects.size)
-            rest = self._unfinished(rest) if self._calls else rest
+            rest = self._unfinished(rest) if self._calls else self._behind_blanks(rest)
         else:
-            rest = "".join((*self._blanks, self._partial))
+            rest = self._behind_blanks(self._partial)
         if rest:
             yield rest
 
@@ -82,19 +82,25 @@ class ToolParser:
             self._blanks.append(text)
         elif text:
             self._said = True
-            yield "".join((*self._blanks, text))
-            self._blanks.clear()
+            yield self._behind_blanks(text)
+
+    def _behind_blanks(self, text: str) -> str:
+        """A text with the blanks that were held before it."""
+        blanks = "".join(self._blanks)
+        self._blanks.clear()
+        return blanks + text
 
     def _look_bare(self, text: str) -> Found:
         rest = text.lstrip()
         if not rest:
             self._blanks.append(text)
         elif rest.startswith(self._tag):
+            self._blanks.append(text[: len(text) - len(rest)])
             self._state = self._call
             yield from self._call(rest)
         else:
             self._state = self._plain
-            yield "".join((*self._blanks, text))
+            yield self._behind_blanks(text)
 
     def _plain(self, text: str) -> Found:
         if text:
@@ -113,9 +119,9 @@ class ToolParser:
             elif closed == "{" and not self._bare:
                 self._no_call = end
             elif closed == self._tag:
-                self._blanks.clear()
                 self._state = self._plain
-                yield self._objects.text(self._cut, self._objects.size)
+                rest = self._objects.text(self._cut, self._objects.size)
+                yield rest if self._calls else self._behind_blanks(rest)
                 return
 
     def _refused(self, start: int) -> Found:

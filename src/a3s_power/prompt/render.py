@@ -126,33 +126,33 @@ class Prompter:
             names = harmony.safe_names([tool.name for tool in tools])
             tools, messages = harmony.renamed_tools(tools, names), harmony.renamed_calls(messages, names)
             think = "high" if think == "max" else think
-        asked = _Asked(messages, tools, think, clean_thinking)
+        chat = _Chat(messages, tools, think, clean_thinking)
         if renderer:
-            prompt = _by_name(renderer, asked, template)
+            prompt = _by_name(renderer, chat, template)
         elif template:
-            prompt = self._by_go(template, suffix, asked, parser)
+            prompt = self._by_go(template, suffix, chat, parser)
         else:
-            prompt = self._by_jinja(asked)
-        return _read_by(parser, prompt, asked, names, guess=bool(template) and not renderer)
+            prompt = self._by_jinja(chat)
+        return _read_by(parser, prompt, chat, names, guess=bool(template) and not renderer)
 
-    def _by_go(self, template: str, suffix: str, asked: "_Asked", parser: str) -> Prompt:
+    def _by_go(self, template: str, suffix: str, chat: "_Chat", parser: str) -> Prompt:
         thinking, tool_tag = _marks(template)
         named = readings.READINGS[parser] if parser else None
         thinks = thinking is not None or (named is not None and "thinking" in named.can)
-        think = True if asked.think is None and thinks else asked.think
+        think = True if chat.think is None and thinks else chat.think
         if suffix:
-            text = go.render_suffix(template, asked.messages[-1].content, suffix, think=think)
+            text = go.render_suffix(template, chat.messages[-1].content, suffix, think=think)
             return Prompt.ending_in(text, None, "")
-        text = go.render(template, asked.cleaned(thinking), tools=asked.tools, think=think)
+        text = go.render(template, chat.cleaned(thinking), tools=chat.tools, think=think)
         # Ollama splits nothing that was not asked for, so that a model that thinks all the same shows its tags.
-        return Prompt.ending_in(text, thinking if think else None, tool_tag if asked.tools else "")
+        return Prompt.ending_in(text, thinking if think else None, tool_tag if chat.tools else "")
 
-    def _by_jinja(self, asked: "_Asked") -> Prompt:
-        messages = asked.cleaned(self._thinking)
+    def _by_jinja(self, chat: "_Chat") -> Prompt:
+        messages = chat.cleaned(self._thinking)
         begun = messages[-1] if messages and messages[-1].role == "assistant" and not messages[-1].tool_calls else None
         shown = messages if begun is None else messages[:-1]
-        text = self._jinja.render(self._values(shown, asked.tools, asked.think))
-        prompt = Prompt.ending_in(text, self._thinking, self._tool_tag if asked.tools else "")
+        text = self._jinja.render(self._values(shown, chat.tools, chat.think))
+        prompt = Prompt.ending_in(text, self._thinking, self._tool_tag if chat.tools else "")
         if begun is None:
             return prompt
         return _channelled(prompt, begun) if self._family == "harmony" else _continued(prompt, begun)
@@ -203,7 +203,7 @@ class Prompter:
         return values
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class _Chat(msgspec.Struct, frozen=True):
     """A conversation to render."""
 
     messages: Sequence[Message]
@@ -216,34 +216,34 @@ class _Asked(msgspec.Struct, frozen=True):
         return without_thinking(self.messages, thinking or tags.THINK) if self.clean else self.messages
 
 
-def _by_name(renderer: str, asked: _Asked, template: str) -> Prompt:
+def _by_name(renderer: str, chat: _Chat, template: str) -> Prompt:
     """The prompt by a named renderer; without a named parser, a Go template beside it tells how to read the answer."""
     named = RENDERERS[renderer]
-    think = asked.think if asked.think is not None else True
-    text = named.load()(Conversation(asked.cleaned(None), asked.tools, think))
+    think = chat.think if chat.think is not None else True
+    text = named.load()(Conversation(chat.cleaned(None), chat.tools, think))
     if template:
         thinking, tool_tag = _marks(template)
-        return Prompt.ending_in(text, thinking if think else None, tool_tag if asked.tools else "")
+        return Prompt.ending_in(text, thinking if think else None, tool_tag if chat.tools else "")
     return Prompt(text=text, parser=named.parser)
 
 
-def _read_by(parser: str, prompt: Prompt, asked: _Asked, names: Mapping[str, str], *, guess: bool) -> Prompt:
+def _read_by(parser: str, prompt: Prompt, chat: _Chat, names: Mapping[str, str], *, guess: bool) -> Prompt:
     """The prompt, its answer to be read by a named parser; `guess` where the prompt does not show how that begins."""
     name = parser or prompt.parser
     if not name:
         return prompt
     reading, text = readings.READINGS[name], prompt.text
-    think = asked.think is None or bool(asked.think)
-    begun = bool(asked.messages) and asked.messages[-1].role == "assistant" and bool(asked.messages[-1].content)
+    think = chat.think is None or bool(chat.think)
+    begun = bool(chat.messages) and chat.messages[-1].role == "assistant" and bool(chat.messages[-1].content)
     thinking = reading.thinking or prompt.thinking
     opened = _opened(text, thinking)
     if guess and not begun:
-        opened = opened or readings.starts_inside(reading, think=think, tools=bool(asked.tools))
+        opened = opened or readings.starts_inside(reading, think=think, tools=bool(chat.tools))
     return msgspec.structs.replace(
         prompt,
         thinking=thinking,
         opened=opened,
-        tool_tag=prompt.tool_tag if asked.tools else "",
+        tool_tag=prompt.tool_tag if chat.tools else "",
         visible=tuple(dict.fromkeys((*reading.shown, *prompt.visible))),
         parser=name,
         begun=_last_header(text, reading.start) if reading.start else "",

@@ -16,8 +16,8 @@ from a3s_power.log import get_logger
 from a3s_power.registry import threads
 from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.connection import Answer
-from a3s_power.registry.gate import Gate
 from a3s_power.registry.settings import Settings
+from a3s_power.registry.throttle import Throttle
 from a3s_power.store.files import refusals, write_all
 from a3s_power.store.partials import Part, Partial
 
@@ -79,14 +79,14 @@ class Fetch:
         source: Source,
         *,
         settings: Settings,
-        gate: Gate,
+        throttle: Throttle,
         cancel: Cancel,
     ) -> None:
         self._partial = partial
         self._parts = parts
         self._source = source
         self._settings = settings
-        self._gate = gate
+        self._throttle = throttle
         self._stop = Cancel()
         self._cancel = cancel
         self._todo = iter([part for part in parts if not part.done])
@@ -139,7 +139,7 @@ class Fetch:
         self._digest = digest.hexdigest()
 
     def _fetch(self) -> None:
-        buffer = memoryview(bytearray(min(_BUFFER_BYTES, self._gate.step or _BUFFER_BYTES)))
+        buffer = memoryview(bytearray(min(_BUFFER_BYTES, self._throttle.step or _BUFFER_BYTES)))
         with self._partial.data() as data:
             while part := self._next():
                 self._persist(part, data, buffer)
@@ -181,7 +181,7 @@ class Fetch:
                         write_all(data, buffer[:count])
                     part.completed += count
                     self._arrived.set()
-                    self._gate.take(count, self._stop)
+                    self._throttle.take(count, self._stop)
                     if time.monotonic() - saved > _SAVE_SECONDS:
                         self._partial.save(part)
                         saved = time.monotonic()

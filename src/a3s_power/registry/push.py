@@ -89,7 +89,7 @@ def _push_blob(layer: Layer, name: ModelName, work: _Work) -> None:
             work.registry,
             work.exchange,
             settings=work.supply.settings,
-            gate=work.supply.gate,
+            throttle=work.supply.throttle,
             cancel=work.cancel,
         )
         _watched(upload, layer, _mountable(layer, name), work)

@@ -29,9 +29,9 @@ from a3s_power.registry.files import RemoteFile, file_name, look, shard_stem, sh
 from a3s_power.registry.huggingface import Hub, choose, safetensors, tag_of
 from a3s_power.registry.manifests import sound
 from a3s_power.registry.parts import Source
+from a3s_power.registry.sources import Named, read_source
 from a3s_power.registry.supply import HUB_HOSTS, Supply
 from a3s_power.registry.urls import Url
-from a3s_power.registry.wishes import Named, read_source
 
 if TYPE_CHECKING:
     from a3s_power.registry.hub_library import Repository

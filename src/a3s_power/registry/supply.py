@@ -8,9 +8,9 @@ from a3s_power.core.names import ModelName
 from a3s_power.registry.auth import Auth, KeyPair
 from a3s_power.registry.client import Registry, user_agent
 from a3s_power.registry.exchange import Exchange
-from a3s_power.registry.gate import Gate
 from a3s_power.registry.outbound import Dial, Outbound, Resolve
 from a3s_power.registry.settings import Login, Settings
+from a3s_power.registry.throttle import Throttle
 from a3s_power.registry.transfer import Downloads
 from a3s_power.registry.urls import Url
 from a3s_power.store import Store
@@ -36,8 +36,8 @@ class Supply:
     ) -> None:
         self.store: Final = store
         self.settings: Final = settings
-        self.gate: Final = Gate(settings.bandwidth, busy=busy)
-        self.downloads: Final = Downloads(store, settings, self.gate)
+        self.throttle: Final = Throttle(settings.bandwidth, busy=busy)
+        self.downloads: Final = Downloads(store, settings, self.throttle)
         self._key = KeyPair(settings.key_file)
         self._outbound = Outbound(
             settings.environ, offline=settings.offline, patience=settings.patience, resolve=resolve, dial=dial

@@ -6,8 +6,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-_NICE = 19
-
 
 def start(work: Callable[[], None]) -> threading.Thread:
     """A thread that does the work and does not keep the process from ending."""

@@ -12,9 +12,9 @@ from a3s_power.core.digests import Digest
 from a3s_power.core.errors import BadAnswer, BadFile, BlobNotFound, RegistryFailed, Unreachable
 from a3s_power.registry import threads
 from a3s_power.registry.cancel import Cancel
-from a3s_power.registry.gate import Gate
 from a3s_power.registry.parts import Fetch, NoRanges, Source, plan
 from a3s_power.registry.settings import Settings
+from a3s_power.registry.throttle import Throttle
 from a3s_power.store import Store
 from a3s_power.store.partials import Part, Partial
 
@@ -34,10 +34,10 @@ class Wanted(msgspec.Struct, frozen=True):
 class Downloads:
     """The downloads into one store. Thread-safe."""
 
-    def __init__(self, store: Store, settings: Settings, gate: Gate) -> None:
+    def __init__(self, store: Store, settings: Settings, throttle: Throttle) -> None:
         self._store = store
         self._settings = settings
-        self._gate = gate
+        self._throttle = throttle
         self._mutex = threading.Lock()
         self._jobs: dict[Digest, _Job] = {}
 
@@ -67,7 +67,7 @@ class Downloads:
             job = self._jobs.get(wanted.digest)
             own = job is None or job.over
             if job is None or job.over:
-                job = self._jobs[wanted.digest] = _Job(wanted, self._store, self._settings, self._gate)
+                job = self._jobs[wanted.digest] = _Job(wanted, self._store, self._settings, self._throttle)
                 threads.start(partial(self._run, job))
             job.waiting += 1
         try:
@@ -88,14 +88,14 @@ class Downloads:
 class _Job:
     """One blob on its way, in a thread of its own. `waiting` is how many want it."""
 
-    def __init__(self, wanted: Wanted, store: Store, settings: Settings, gate: Gate) -> None:
+    def __init__(self, wanted: Wanted, store: Store, settings: Settings, throttle: Throttle) -> None:
         self.wanted: Final = wanted
         self.cancel: Final = Cancel()
         self.waiting = 0
         self.digest = wanted.digest
         self._store = store
         self._settings = settings
-        self._gate = gate
+        self._throttle = throttle
         self._parts: list[Part] = []
         self._ended = threading.Event()
         self._error: BaseException | None = None
@@ -170,7 +170,7 @@ class _Job:
             self._parts,
             self.wanted.source,
             settings=self._settings,
-            gate=self._gate,
+            throttle=self._throttle,
             cancel=self.cancel,
         )
 

@@ -18,8 +18,8 @@ from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.client import Registry, checked, patiently
 from a3s_power.registry.connection import Answer, Bytes
 from a3s_power.registry.exchange import Exchange
-from a3s_power.registry.gate import Gate
 from a3s_power.registry.settings import Settings
+from a3s_power.registry.throttle import Throttle
 from a3s_power.registry.urls import Url
 from a3s_power.store import Store
 from a3s_power.store.files import refusals
@@ -54,7 +54,7 @@ class Upload:
         exchange: Exchange,
         *,
         settings: Settings,
-        gate: Gate,
+        throttle: Throttle,
         cancel: Cancel,
     ) -> None:
         self._digest = digest
@@ -62,7 +62,7 @@ class Upload:
         self._registry = registry
         self._exchange = exchange
         self._settings = settings
-        self._gate = gate
+        self._throttle = throttle
         self._cancel = cancel
         self._size = store.blobs.size(digest)
         self._sent: dict[int, int] = {}
@@ -218,7 +218,7 @@ class Upload:
         return self._store.blobs.open(self._digest)[1]
 
     def _passed(self, count: int) -> None:
-        self._gate.take(count, self._cancel)
+        self._throttle.take(count, self._cancel)
 
     def _counted(self, piece: Piece, position: int) -> None:
         self._sent[piece.number] = position - piece.start

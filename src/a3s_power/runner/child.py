@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
@@ -24,6 +25,8 @@ LOAD_FAILED: Final = 4
 
 _READ_BYTES = 1 << 18
 _TEXTS_AT_ONCE = 32
+_WENT_SECONDS = 1.0
+"""How often a generation's progress is told at most."""
 
 Work = frames.Run | frames.Embed | frames.Rerank | frames.Tokenize | frames.Detokenize
 
@@ -106,6 +109,8 @@ class Child:
 
     def _start(self, work: Work) -> None:
         job = self._jobs[work.job] = Job("", work.options if isinstance(work, frames.Run) else Options())
+        if isinstance(work, frames.Run):
+            job.step = self._went(work.job)
         threading.Thread(target=self._work, args=(work, job), name=f"job-{work.job}", daemon=True).start()
 
     def _cancel(self, number: int) -> None:
@@ -127,6 +132,18 @@ class Child:
         job = self._jobs.pop(number, None)
         if job is not None:
             self._send(frames.Stopped(number) if job.cancelled else answer)
+
+    def _went(self, number: int) -> Callable[[], None]:
+        """Tells the parent that a generation goes forward: what is said may be held back for long."""
+        told, now, send = time.monotonic(), time.monotonic, self._send
+
+        def went() -> None:
+            nonlocal told
+            if (at := now()) - told >= _WENT_SECONDS:
+                told = at
+                send(frames.Went(number))
+
+        return went
 
     def _overdue(self, number: int) -> Callable[[], None]:
         """For a template that does not end: its job fails, and what still runs makes this process unfit."""

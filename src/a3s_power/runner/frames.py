@@ -131,6 +131,12 @@ class Said(msgspec.Struct, frozen=True, tag="S", array_like=True):
     event: Event
 
 
+class Went(msgspec.Struct, frozen=True, tag="W", array_like=True):
+    """A generation has gone forward, whether or not there was anything to say."""
+
+    job: int
+
+
 class Vectors(msgspec.Struct, frozen=True, tag="V", array_like=True):
     """The answer to Embed: 32-bit floats in the machine's order, `dimensions` a row."""
 
@@ -180,7 +186,7 @@ class Stopped(msgspec.Struct, frozen=True, tag="X", array_like=True):
     job: int
 
 
-FromRunner = Loading | Ready | Said | Vectors | Scored | Tokens | Detokenized | Failed | Stopped
+FromRunner = Loading | Ready | Said | Went | Vectors | Scored | Tokens | Detokenized | Failed | Stopped
 
 
 def encode(message: ToRunner | FromRunner) -> bytes:

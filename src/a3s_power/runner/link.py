@@ -66,7 +66,7 @@ class Lines(asyncio.Protocol):
         for line in whole:
             self._line(line.decode(errors="replace"))
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- as asyncio calls it
         """Called by asyncio."""
         if self._held:
             self._line(self._held.decode(errors="replace"))

@@ -1,28 +1,21 @@
-"""Run → prompt → engine → events: what one generation goes through inside the child."""
+"""Run → prompt → engine → events: prompts are tried until one fits, with less of the conversation each time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from a3s_power.core.errors import PromptTooLong
-from a3s_power.core.events import Done, Event, Rendered
-from a3s_power.core.usage import Usage
-from a3s_power.engines.engine import Engine, Job, Loaded, Outcome, Piece, prompt_too_long
-from a3s_power.output.families import PARSERS, Asked
-from a3s_power.output.parser import OutputParser
+from a3s_power.core.events import Done, Rendered
+from a3s_power.engines.engine import Engine, Job, Loaded
 from a3s_power.runner.frames import Run
+from a3s_power.runner.generation import Generation, context_length, is_chat
 from a3s_power.runner.images import with_images
 from a3s_power.runner.prompts import Prompts
-from a3s_power.runner.structure import Structure
+from a3s_power.runner.structure import Say
 
 if TYPE_CHECKING:
     from a3s_power.prompt.render import Prompt
-
-_LONGEST_ANSWER: Final = 10
-"""An answer that nobody limits ends after so many contexts, as with Ollama."""
-
-Say = Callable[[Event], None]
 
 
 class Pipeline:
@@ -46,7 +39,7 @@ class Pipeline:
             return self._shown(request, job, overdue)
         request = with_images(request)
         prompt = self.prompts.of(request, request.messages, overdue)
-        generation = _Generation(self._engine, self._loaded, request, job, say, count=self.tokens)
+        generation = Generation(self._engine, self._loaded, request, job, say, count=self.tokens)
         # The engine counts a prompt faster than anybody else, so it is asked before anything is cut.
         try:
             return generation.go(prompt)
@@ -98,21 +91,21 @@ class Pipeline:
 
         fitted = fit(
             request.messages,
-            _context_length(request, self._loaded),
+            context_length(request, self._loaded),
             lambda messages: self.prompts.of(request, messages, overdue),
             self._text_tokens,
             image_tokens=image_tokens,
         )
         return fitted.prompt, fitted.dropped
 
-    def _cut(self, generation: "_Generation", request: Run, prompt: "Prompt", dropped: int) -> Done:
+    def _cut(self, generation: Generation, request: Run, prompt: "Prompt", dropped: int) -> Done:
         """Run a prompt that is still too long, without its middle, where that may be left out."""
         from a3s_power.prompt.fit import cut_middle, refuse_too_long  # noqa: PLC0415 -- as `prompts` says
 
-        if prompt.media or (_is_chat(request) and not request.template):
+        if prompt.media or (is_chat(request) and not request.template):
             # The last message alone is too long: such a chat is the engine's to refuse, and so is one with images.
             return generation.go(prompt, dropped=dropped)
-        tokens, context = list(prompt.tokens) or self.tokens(prompt.text), _context_length(request, self._loaded)
+        tokens, context = list(prompt.tokens) or self.tokens(prompt.text), context_length(request, self._loaded)
         if not request.shift:
             refuse_too_long(len(tokens), context)
         kept = cut_middle(tokens, context, request.options.num_keep or 0, adds_bos=self._loaded.adds_bos)
@@ -124,142 +117,3 @@ class Pipeline:
         if special:
             return self._engine.tokenize(first + text.removeprefix(first))
         return [*(self._engine.tokenize(first) if first else ()), *self._engine.tokenize(text, special=False)]
-
-
-class _Generation:
-    """One run's way through the engine, tried with one prompt after another until one fits."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        loaded: Loaded,
-        request: Run,
-        job: Job,
-        say: Say,
-        *,
-        count: Callable[[str], Sequence[int]],
-    ) -> None:
-        self._engine = engine
-        self._count = count
-        self._limit = _context_length(request, loaded)
-        self._loaded = loaded
-        self._request = request
-        self._job = job
-        self._structure = Structure(request)
-        self._say = self._structure.watched(say)
-        job.max_tokens = _max_tokens(request, self._limit)
-        job.stop = request.options.stop or ()
-        job.top_logprobs = request.top_logprobs
-        job.logit_bias = request.logit_bias
-        job.want_tokens = request.want_context
-
-    def go(self, prompt: "Prompt", tokens: Sequence[int] | None = None, *, dropped: int = 0, cut: int = 0) -> Done:
-        """Generate from a prompt, or from `tokens` that were made from it."""
-        job, answer = self._job, list[str]()
-        job.prompt = tokens or prompt.tokens or prompt.text
-        job.visible, job.media = prompt.visible, prompt.media
-        self._keep_within()
-        job.grammar = self._structure.grammar(prompt)
-        parser, say = _parser(self._request, prompt), self._say
-        keep = answer.append if self._request.want_context else None
-
-        def emit(piece: Piece) -> None:
-            if keep is not None:
-                keep(piece.text)
-            for event in parser.feed(piece.text, piece.logprobs):
-                say(event)
-
-        outcome = self._engine.generate(job, emit)
-        for event in parser.close():
-            say(event)
-        if not job.cancelled:
-            self._structure.check(outcome)
-        context = (
-            self._context(self._without_images(job.prompt), outcome.tokens, "".join(answer))
-            if keep is not None and not job.cancelled
-            else None
-        )
-        usage = _usage(outcome, dropped, cut, self._loaded.context_length)
-        return Done(outcome.reason, usage, context, outcome.stop_text)
-
-    def _keep_within(self) -> None:
-        """Hold a request to the context it asked for where the engine has a longer one.
-
-        Nobody but the engine knows what an image takes, so a prompt with images may use all there is.
-        """
-        job = self._job
-        if self._limit >= self._loaded.context_length or job.media:
-            return
-        length = len(self._count(job.prompt) if isinstance(job.prompt, str) else job.prompt)
-        if length >= self._limit:
-            raise prompt_too_long(length, self._limit)
-        if not self._request.shift:
-            job.max_tokens = min(job.max_tokens, self._limit - length)
-
-    def _without_images(self, prompt: str | Sequence[int]) -> str | Sequence[int]:
-        """The prompt as it can be kept: token ids have no place for images."""
-        marker = self._loaded.media_marker
-        return prompt.replace(marker, "") if marker and isinstance(prompt, str) else prompt
-
-    def _context(self, prompt: str | Sequence[int], tokens: Sequence[int] | None, answer: str) -> tuple[int, ...]:
-        """The token ids of prompt and answer, to go on from: the engine's own where it told them."""
-        first = self._loaded.bos if self._loaded.adds_bos else ""
-        if not isinstance(prompt, str):
-            return (*prompt, *(self._engine.tokenize(answer) if tokens is None else tokens))
-        text = first + prompt.removeprefix(first)
-        if tokens is None:
-            return tuple(self._engine.tokenize(text + answer))
-        return (*self._engine.tokenize(text), *tokens)
-
-
-def _is_chat(request: Run) -> bool:
-    """Whether a client sent messages; a prompt that was made into some gives back its context."""
-    return request.text is None and not request.want_context
-
-
-def _context_length(request: Run, loaded: Loaded) -> int:
-    """The tokens this request may use, at most those that the model was loaded with."""
-    return min(loaded.context_length, request.limit or loaded.context_length)
-
-
-def _max_tokens(request: Run, context: int) -> int:
-    """The limit of an answer. Nothing is a limit only where the engine renders, as with Ollama."""
-    asked, most = request.options.num_predict, _LONGEST_ANSWER * context
-    if asked is None or asked < 0 or asked > most:
-        return most
-    if asked == 0 and not (_is_chat(request) and not request.template):
-        return most
-    return asked
-
-
-def _parser(request: Run, prompt: "Prompt") -> OutputParser:
-    if request.text is not None:
-        return OutputParser()
-    if prompt.parser:
-        asked = Asked(
-            tools=request.tools if request.parse_tools else (),
-            names=prompt.names,
-            opened=prompt.opened,
-            begun=prompt.begun,
-            think=prompt.think,
-        )
-        return OutputParser(family=PARSERS[prompt.parser](asked))
-    return OutputParser(
-        thinking=prompt.thinking,
-        opened=prompt.opened,
-        tool_tag=prompt.tool_tag if request.parse_tools else "",
-        tools=[tool.name for tool in request.tools],
-    )
-
-
-def _usage(outcome: Outcome, dropped: int, cut: int, context: int) -> Usage:
-    return Usage(
-        prompt_tokens=outcome.prompt_tokens,
-        cached_tokens=outcome.cached_tokens,
-        output_tokens=outcome.output_tokens,
-        prompt_ns=outcome.prompt_ns,
-        output_ns=outcome.output_ns,
-        dropped_messages=dropped,
-        cut_tokens=cut,
-        shifted=outcome.prompt_tokens + outcome.output_tokens > context,
-    )

@@ -40,6 +40,8 @@ _UNEXPECTED: Final = (
 _LAST_WORDS: Final = (Done, Rendered)
 _GENTLE_SECONDS: Final = 2.0
 _LAST_WORDS_SECONDS: Final = 1.0
+_LOG_SECONDS: Final = 10.0
+"""A child whose load has failed writes its log and ends; on a busy machine that takes a while."""
 
 Answer = TypeVar("Answer", bound=FromRunner)
 Item = Event | FromRunner
@@ -87,6 +89,8 @@ class RunnerProcess:
         self._last_job = 0
         self._boxes: dict[int, Mailbox[Item]] = {}
         self._left: set[int] = set()
+        self._went: dict[int, float] = {}
+        self._failing = ""
         self._load_answer: asyncio.Future[Loaded] = self._loop.create_future()
         self._load_failure: frames.Failed | None = None
         self._progress: Callable[[float], None] | None = None
@@ -118,6 +122,11 @@ class RunnerProcess:
     def draining(self) -> int:
         """Those of them that nobody waits for any more."""
         return len(self._left)
+
+    @property
+    def stuck_seconds(self) -> float:
+        """How long the generation that has gone forward least of late has not."""
+        return time.monotonic() - min(self._went.values()) if self._went else 0.0
 
     async def load(
         self, files: ModelFiles, options: LoadOptions, progress: Callable[[float], None] | None = None
@@ -182,12 +191,19 @@ class RunnerProcess:
         self._asked = True
         self._signal(signal.SIGKILL)
 
+    def fail(self, reason: str) -> None:
+        """End the child now, and let its jobs hear why."""
+        self._failing = reason
+        self._signal(signal.SIGKILL)
+
     def start(self, request: Run | Question) -> tuple[int, Mailbox[Item]]:
         """Hand a job to the child: its number, and where its answers arrive. Raises RunnerDied."""
         self._alive()
         self._last_job += 1
         self._link.send(msgspec.structs.replace(request, job=self._last_job))
         box = self._boxes[self._last_job] = Mailbox[Item]()
+        if isinstance(request, Run):
+            self._went[self._last_job] = time.monotonic()
         return self._last_job, box
 
     def leave(self, job: int) -> None:
@@ -218,6 +234,7 @@ class RunnerProcess:
             box = self._boxes.get(message.job)
             if box is not None:
                 box.put(message.event)
+                self._went[message.job] = time.monotonic()
             if type(message.event) in _LAST_WORDS:
                 self._let_go(message.job)
             return
@@ -226,12 +243,15 @@ class RunnerProcess:
                 if (box := self._boxes.get(message.job)) is not None:
                     box.put(message)
                 self._let_go(message.job)
+            case frames.Went(job):
+                if job in self._went:
+                    self._went[job] = time.monotonic()
             case frames.Stopped(job):
                 self._let_go(job)
             case frames.Failed(0):
                 self._load_failure = message
                 # It ends by itself, after its log; should it hang in that, the reason is known all the same.
-                self._loop.call_later(_GENTLE_SECONDS, self._signal, signal.SIGKILL)
+                self._loop.call_later(_LOG_SECONDS, self._signal, signal.SIGKILL)
             case frames.Failed(job, kind, text, poisoned):
                 self.poisoned |= poisoned
                 self._let_go(job, revive(kind, text))
@@ -242,6 +262,7 @@ class RunnerProcess:
 
     def _let_go(self, job: int, error: PowerError | None = None) -> None:
         self._left.discard(job)
+        self._went.pop(job, None)
         box = self._boxes.pop(job, None)
         if box is not None:
             box.close(error)
@@ -304,6 +325,7 @@ class RunnerProcess:
             box.close(RunnerDied(death.message))
         self._boxes.clear()
         self._left.clear()
+        self._went.clear()
         if self._process.stdin is not None:
             self._process.stdin.close()
         for transport in self._transports:
@@ -316,6 +338,8 @@ class RunnerProcess:
                 callback(death)
 
     def _why(self) -> str:
+        if self._failing:
+            return self._failing
         if self._asked:
             return "model runner was stopped"
         ended = how_it_ended(0 if self._code is None else self._code)

@@ -46,6 +46,11 @@ class Runner(Protocol):
         ...
 
     @property
+    def stuck_seconds(self) -> float:
+        """How long the generation that has been without progress for longest has been so; 0 when none runs."""
+        ...
+
+    @property
     def poisoned(self) -> bool:
         """Whether something of a failed job still runs in the child: replace it once nobody uses it."""
         ...
@@ -94,6 +99,10 @@ class Runner(Protocol):
 
     async def stop(self) -> None:
         """End the child, gently first, and return when it is gone. Its jobs fail; stopping twice is fine."""
+        ...
+
+    def fail(self, reason: str) -> None:
+        """End the child at once, as if it had died: its jobs raise RunnerDied with the reason, `on_exit` is told."""
         ...
 
     def kill(self) -> None:

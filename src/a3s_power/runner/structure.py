@@ -34,13 +34,13 @@ class Structure:
         """
         if self._wanted is None:
             return ""
-        from a3s_power.output.grammar import grammar  # noqa: PLC0415 -- as above
+        from a3s_power.output.grammar import grammar  # noqa: PLC0415 -- as `_wanted` says
 
         self._text.clear()
         return grammar(self._wanted, self._layout(prompt), self._calling(prompt), _note)
 
     def _layout(self, prompt: "Prompt") -> "Layout":
-        from a3s_power.output.grammar import Layout, layout  # noqa: PLC0415 -- as above
+        from a3s_power.output.grammar import Layout, layout  # noqa: PLC0415 -- as `_wanted` says
 
         if self._request.text is not None:
             return Layout()
@@ -48,7 +48,7 @@ class Structure:
         return layout(prompt.parser, prompt.thinking, opened=prompt.opened, begun=prompt.begun, thinks=thinks)
 
     def _calling(self, prompt: "Prompt") -> "Calling | None":
-        from a3s_power.output.grammar import Calling, form  # noqa: PLC0415 -- as above
+        from a3s_power.output.grammar import Calling, form  # noqa: PLC0415 -- as `_wanted` says
 
         request = self._request
         if not request.tools or not request.parse_tools or request.tool_choice.mode == "none":

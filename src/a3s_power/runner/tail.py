@@ -12,6 +12,13 @@ _LONGEST_LINE = 2000
 _LEVELLED = re.compile(r"\d+\.\d\d\.\d{3}\.\d{3} (?P<level>[DIWE]) (?P<text>.*)", re.DOTALL)
 # Aborts and C++ exceptions come without a level; so does the last line of a Python traceback.
 _BARE = re.compile(r"GGML_ASSERT|what\(\):|terminate called|CUDA error|^[\w.]*(?:Error|Exception)\b")
+_MEANT = (
+    (
+        "GGML_ASSERT(id_to_token.size() == token_to_id.size()) failed",
+        "the vocabulary has a token twice: llama.cpp cannot load such a model",
+    ),
+)
+"""What an assertion says to those who know llama.cpp's source, and what it means to others."""
 _MEMORY = re.compile(
     r"insufficient memory|out of memory|failed to allocate|unable to allocate|bad_alloc|MemoryError", re.IGNORECASE
 )
@@ -71,9 +78,10 @@ def is_error(line: str) -> bool:
 
 
 def plain(line: str) -> str:
-    """A line without its time and level."""
+    """A line without its time and level, in words that say what is wrong with the model where they are known."""
     levelled = _LEVELLED.fullmatch(line)
-    return levelled["text"].strip() if levelled else line
+    text = levelled["text"].strip() if levelled else line
+    return next((meaning for said, meaning in _MEANT if text.endswith(said)), text)
 
 
 def says_out_of_memory(lines: Iterable[str]) -> bool:

@@ -23,6 +23,8 @@ from a3s_power.scheduler.need import Ask, RunnerKey, difference
 
 BATCH_WAITS: Final = 60.0
 """Seconds after which work that gives way to all other does so no longer."""
+_MOST_CLIENTS: Final = 1024
+"""Of so many clients it is known when their last turn was."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -81,7 +83,7 @@ class _Instance:
         self.ask = ask
         self.state = _State.LOADING
         self.slots = 0
-        self.running: dict[int, _Flow] = {}
+        self.running: set[int] = set()
         self.keep_alive = keep_alive
         self.used = now
         self.retired = False
@@ -127,11 +129,12 @@ class Core:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._room = limits.memory_bytes
         self._waiting: dict[int, _Waiter] = {}
         self._instances: dict[RunnerKey, _Instance] = {}
         self._granted: dict[int, _Instance] = {}
         self._turns: dict[_Flow, int] = {}
-        """Who waits or is served, by the last turn that was theirs; 0 before the first."""
+        """The last turn of each client of late, the one whose turn is longest ago first."""
         self._turn = 0
         self._yielding: tuple[int, _Instance] | None = None
         """The ticket that waits for room, and the busy instance that takes no later asks until it is free to leave."""
@@ -160,7 +163,7 @@ class Core:
         self._waiting.pop(ticket, None)
         instance = self._granted.pop(ticket, None)
         if instance is not None:
-            instance.running.pop(ticket, None)
+            instance.running.discard(ticket)
             instance.used = now
         return self._advance(now)
 
@@ -184,6 +187,11 @@ class Core:
         instance = self._instance(number)
         if instance is not None:
             del self._instances[instance.ask.need.key]
+        return self._advance(now)
+
+    def room(self, memory_bytes: int, now: float) -> list[Command]:
+        """All models together may take so many bytes from now on; 0 when nobody knows."""
+        self._room = memory_bytes
         return self._advance(now)
 
     def retire(self, number: int, now: float) -> list[Command]:
@@ -224,6 +232,17 @@ class Core:
         """Whether anybody is being answered."""
         return bool(self._granted)
 
+    def place(self, ticket: int, now: float) -> int:
+        """How many are served before this ask: 0 for the first in line, and for one that does not wait."""
+        line = self._line(now)
+        return next((place for place, waiter in enumerate(line) if waiter.ask.ticket == ticket), 0)
+
+    def awaited(self, ticket: int) -> int | None:
+        """The instance that is being loaded for an ask; `None` for one that waits for its turn, or not at all."""
+        waiter = self._waiting.get(ticket)
+        instance = None if waiter is None else self._serving(waiter)
+        return instance.number if instance is not None and instance.state is _State.LOADING else None
+
     @property
     def instances(self) -> int:
         """How many children there are, coming and going ones too."""
@@ -246,15 +265,20 @@ class Core:
         return commands
 
     def _step(self, now: float) -> list[Command]:
-        """Give up whose time is over and what nobody waits for, grant, expire, make room, load: in this order."""
-        commands: list[Command] = [*self._overdue(now), *self._abandon()]
+        """Give up what nobody waits for, grant, give up whose time is over, expire, make room, load: in this order."""
+        commands: list[Command] = [*self._abandon()]
         line = self._line(now)
         head = next((waiter for waiter in line if self._serving(waiter) is None), None)
         if self._yielding is not None and (head is None or head.ask.ticket != self._yielding[0]):
             self._yielding = None
         commands += self._grant(line, head, now)
+        commands += self._overdue(now)
         commands += self._expire(now)
-        if head is not None and not any(one.state is _State.LOADING for one in self._instances.values()):
+        if (
+            head is not None
+            and head.ask.ticket in self._waiting
+            and not any(one.state is _State.LOADING for one in self._instances.values())
+        ):
             commands += self._make_room(head, now)
         return commands
 
@@ -279,11 +303,7 @@ class Core:
         them that one's whose last turn is longest ago. Batch work comes behind all other, until it has waited long.
         """
         waiting = self._waiting.values()
-        flows = {waiter.flow for waiter in waiting}
-        if len(self._turns) > len(flows):
-            served = {flow for instance in self._instances.values() for flow in instance.running.values()}
-            self._turns = {flow: turn for flow, turn in self._turns.items() if flow in flows or flow in served}
-        if len(flows) < 2:
+        if len({waiter.flow for waiter in waiting}) < 2:
             return list(waiting)
         before: Counter[_Flow] = Counter()
         line = []
@@ -311,9 +331,12 @@ class Core:
     def _given(self, waiter: _Waiter, instance: _Instance, now: float) -> Grant:
         ticket = waiter.ask.ticket
         del self._waiting[ticket]
-        instance.running[ticket] = waiter.flow
+        instance.running.add(ticket)
         self._turn += 1
+        self._turns.pop(waiter.flow, None)
         self._turns[waiter.flow] = self._turn
+        if len(self._turns) > _MOST_CLIENTS:
+            del self._turns[next(iter(self._turns))]
         instance.used = now
         self._granted[ticket] = instance
         return Grant(ticket, instance.number)
@@ -344,8 +367,7 @@ class Core:
         present = self._instances.values()
         if len(present) >= self._limits.max_loaded:
             return False
-        taken = sum(instance.ask.claim.memory_bytes for instance in present) + ask.claim.memory_bytes
-        return not present or not self._limits.memory_bytes or taken <= self._limits.memory_bytes
+        return not present or not self._room or _taken([*(one.ask for one in present), ask]) <= self._room
 
     def _load(self, head: _Waiter, now: float) -> Load:
         self._started += 1
@@ -371,6 +393,12 @@ class Core:
         """How many wait. The one who is loaded for, or made room for, is being served and does not count."""
         holders = map(self._serving, self._waiting.values())
         return len(self._waiting) - any(one is None or one.state is _State.LOADING for one in holders)
+
+
+def _taken(asks: list[Ask]) -> int:
+    """The bytes of all of them; weights that several children share count once."""
+    shared = {ask.need.model.weights: ask.claim.shared_bytes for ask in asks}
+    return sum(ask.claim.memory_bytes - ask.claim.shared_bytes for ask in asks) + sum(shared.values())
 
 
 def _prolong(instance: _Instance, ask: Ask) -> None:

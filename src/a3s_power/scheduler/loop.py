@@ -1,6 +1,7 @@
 """Scheduler: the owner of core and children. It tells the core what happens and carries out what the core decides."""
 
 import asyncio
+import functools
 import itertools
 import math
 import time
@@ -13,24 +14,29 @@ from typing import Final, NamedTuple, Self
 import anyio
 import anyio.abc
 
-from a3s_power.aio import in_thread, task_group
+from a3s_power.aio import Mailbox, in_thread, task_group
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import EngineFailed, LoadFailed, LoadStalled, PowerError, revive
+from a3s_power.core.events import Waiting
 from a3s_power.core.model import FailedLoad, Resident
 from a3s_power.core.names import ModelName
 from a3s_power.engines.engine import Loaded, LoadOptions
+from a3s_power.hardware import memory
 from a3s_power.hardware.machine import Machine
 from a3s_power.log import get_logger, request_id
 from a3s_power.runner.runner import Runner, Spawn
 from a3s_power.scheduler import placement
 from a3s_power.scheduler.core import Command, Core, Grant, Load, Reject, Unload
-from a3s_power.scheduler.need import Ask, Need
+from a3s_power.scheduler.footprints import Footprints
+from a3s_power.scheduler.need import Ask, Claim, Need
 from a3s_power.scheduler.settings import Settings
 from a3s_power.scheduler.speeds import Speeds
 
 log = get_logger(__name__)
 
 _FAILURES_KEPT: Final = 64
+_LEAST_WATCH: Final = 0.01
+"""Seconds between two looks at a child."""
 
 
 class Lease(NamedTuple):
@@ -54,19 +60,53 @@ class _Waiter(NamedTuple):
     context: int
 
 
+class _Listener:
+    """Hears what an ask waits for, whenever that is something else than before."""
+
+    def __init__(self, tell: Callable[[Waiting], None]) -> None:
+        self._tell = tell
+        self._heard: Waiting | None = None
+
+    def hear(self, waiting: Waiting) -> None:
+        if waiting != self._heard:
+            self._heard = waiting
+            self._tell(waiting)
+
+
 class _Child:
-    """One instance as it lives here: cancelling `scope` ends it, `serving` is what a lease of it holds."""
+    """One instance as it lives here: `end` ends it, `serving` is what a lease of it holds.
+
+    `held_bytes` of the memory it takes are nobody else's; `reason` says why it is not loaded as was asked for.
+    """
 
     def __init__(self, instance: int, ask: Ask) -> None:
         self.instance = instance
         self.ask = ask
-        self.scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
+        self._ended = False
         self.runner: Runner | None = None
         self.serving: tuple[Runner, LoadOptions, Loaded] | None = None
+        self.fraction = 0.0
         self.load_ns = 0
+        self.memory_bytes = 0
+        self.held_bytes = 0
+        self.reason = ""
 
     def __str__(self) -> str:
         return str(self.ask.need.model.name)
+
+    def life(self) -> anyio.CancelScope:
+        """What its life happens in, made where it begins: outside of any task there can be none."""
+        self._scope = anyio.CancelScope()
+        if self._ended:
+            self._scope.cancel()
+        return self._scope
+
+    def end(self) -> None:
+        """End it, also before it has begun."""
+        self._ended = True
+        if self._scope is not None:
+            self._scope.cancel()
 
 
 class Scheduler:
@@ -82,17 +122,23 @@ class Scheduler:
         spawn: Spawn,
         *,
         look: Callable[[], Machine] = Machine.look,
+        weigh: Callable[[int], int] = memory.resident,
         speeds: Speeds | None = None,
+        footprints: Footprints | None = None,
     ) -> None:
         self._settings = settings
         self._spawn = spawn
         self._look = look
+        self._weigh = weigh
         self._speeds = Speeds() if speeds is None else speeds
+        self._footprints = Footprints() if footprints is None else footprints
         self._machine = look()
         self._core = Core(settings.limits(placement.usable_bytes(self._machine)))
         self._tickets = itertools.count(1)
         self._waiters: dict[int, _Waiter] = {}
+        self._listeners: dict[int, _Listener] = {}
         self._children: dict[int, _Child] = {}
+        self._births: Mailbox[_Child] = Mailbox()
         self._failures: dict[ModelName, FailedLoad] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._exits = AsyncExitStack()
@@ -100,37 +146,50 @@ class Scheduler:
     async def __aenter__(self) -> Self:
         self._clock = asyncio.get_running_loop().time
         self._tasks = await self._exits.enter_async_context(task_group())
+        self._tasks.start_soon(self._bear)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._do(self._core.close(self._clock()))
+        self._births.close()
         # The children end side by side; the group waits for all of them.
         await self._exits.__aexit__(kind, error, trace)
-        self._speeds.save()
+        self._save()
 
     @asynccontextmanager
-    async def acquire(self, need: Need) -> AsyncIterator[Lease]:
+    async def acquire(self, need: Need, tell: Callable[[Waiting], None] | None = None) -> AsyncIterator[Lease]:
         """A slot of the model, for as long as this is open. Leaving it always gives the slot back.
+
+        `tell` hears what is waited for, and again whenever that changes; it must not wait.
 
         Raises:
             QueueFull: too many wait already.
+            Overdue: the need's patience came to its end.
             OutOfMemory: the model does not fit into this machine.
             LoadFailed: the model could not be loaded; so do all errors of `Runner.load`.
         """
-        claim = placement.claim(need, self._settings, self._machine, self._speeds.rate(need.model.weights))
+        rate, seen = self._speeds.rate(need.model.weights), functools.partial(self._footprints.seen, need)
+        claim = placement.claim(need, self._settings, self._machine, rate, seen)
         ticket = next(self._tickets)
         context = 0 if need.options.num_ctx is None else claim.options.context_length
         waiter = _Waiter(asyncio.get_running_loop().create_future(), time.perf_counter_ns(), context)
         self._waiters[ticket] = waiter
+        if tell is not None:
+            self._listeners[ticket] = _Listener(tell)
         lease: Lease | None = None
         try:
-            self._do(self._core.requested(Ask(ticket=ticket, need=need, claim=claim), self._clock()))
+            now = self._clock()
+            ask = Ask(ticket=ticket, need=need, claim=claim, deadline=now + need.patience)
+            self._do(self._core.requested(ask, now))
+            if not waiter.answer.done():
+                log.debug("waits", model=need.model.name, place=self._core.place(ticket, now))
             lease = await waiter.answer
             yield lease
         finally:
             del self._waiters[ticket]
+            self._listeners.pop(ticket, None)
             self._leave(ticket, lease)
 
     def unload(self, weights: Digest) -> None:
@@ -180,10 +239,22 @@ class Scheduler:
                     self._reject(self._waiters[ticket], error)
                 case Load(instance, ask):
                     child = self._children[instance] = _Child(instance, ask)
-                    self._tasks.start_soon(self._live, child)
+                    self._births.put(child)
                 case Unload(instance):
-                    self._children[instance].scope.cancel()
+                    self._children[instance].end()
         self._set_alarm()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say to those who listen what they wait for."""
+        for ticket, listener in self._listeners.items():
+            if not self._waiters[ticket].answer.done():
+                instance = self._core.awaited(ticket)
+                listener.hear(
+                    Waiting("queued", self._core.place(ticket, self._clock()))
+                    if instance is None
+                    else Waiting("loading", fraction=self._children[instance].fraction)
+                )
 
     def _grant(self, waiter: _Waiter, child: _Child) -> None:
         # One that was cancelled a moment ago is on its way to `left`, which gives the slot back.
@@ -214,13 +285,18 @@ class Scheduler:
         # The loop may call a moment early, by the resolution of its clock.
         self._do(self._core.passed(max(deadline, self._clock())))
 
+    async def _bear(self) -> None:
+        """Begin lives. News of a death comes outside of any task, where none can be begun."""
+        async for child in self._births:
+            self._tasks.start_soon(self._live, child)
+
     async def _live(self, child: _Child) -> None:
         """The whole life of a child: it is loaded, it serves, it ends."""
         # Its log lines are not those of the request that happened to be the first.
         request_id.set("")
         failure: PowerError | None = None
         try:
-            with child.scope:
+            with child.life():
                 try:
                     await self._load(child)
                 except PowerError as error:
@@ -230,7 +306,7 @@ class Scheduler:
                     log.exception("load of a model met a bug", model=child)
                     failure = EngineFailed("internal error while loading the model, see the server's log")
                 else:
-                    await anyio.sleep_forever()
+                    await self._watch_over(child)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._end(child)
@@ -252,17 +328,36 @@ class Scheduler:
         """Start a child, load the model and tell the core. Raises what `Spawn` and `Runner.load` raise."""
         need, claim, began = child.ask.need, child.ask.claim, time.perf_counter_ns()
         self._machine = await in_thread(self._look)
-        options = placement.plan(need, claim, self._machine, self._settings, self._core.instances)
+        fitted = placement.fitted(need, claim, self._machine, functools.partial(self._footprints.seen, need))
+        options = placement.plan(need, fitted, self._machine, self._settings, self._core.instances)
         if overruled := placement.overruled(need, claim, options):
             log.warning("model is not loaded quite as asked for", model=child, **overruled)
+            child.reason = ", ".join(f"{name} {change}" for name, change in overruled.items())
         runner = child.runner = await self._spawned(need.engine)
         loaded = await self._watched(child, runner, options)
-        self._machine = await in_thread(self._look)
         child.serving, child.load_ns = (runner, options, loaded), time.perf_counter_ns() - began
+        await self._weighed(child, runner, loaded, fitted)
         self._failures.pop(need.model.name, None)
         log.info("model loaded", model=child, pid=runner.pid, seconds=child.load_ns / 1e9)
         self._do(self._core.loaded(child.instance, max(1, loaded.parallel), self._clock()))
         runner.on_exit(lambda _death: self._died(child))
+
+    async def _weighed(self, child: _Child, runner: Runner, loaded: Loaded, claim: Claim) -> None:
+        """See what a loaded child really takes, remember it, and what that leaves for others."""
+        need, options = child.ask.need, claim.options
+        seen = functools.partial(self._footprints.seen, need)
+        taken = 0 if loaded.gpu_bytes else await in_thread(self._weigh, runner.pid)
+        if taken:
+            self._footprints.measured(need, options, taken)
+        weighed = placement.weighed(need, options, 0, self._machine, seen).memory_bytes
+        child.memory_bytes = weighed if taken else loaded.memory_bytes or weighed
+        child.held_bytes = max(0, child.memory_bytes - loaded.gpu_bytes - claim.shared_bytes)
+        await self._look_around()
+
+    async def _look_around(self) -> None:
+        self._machine = await in_thread(self._look)
+        held = sum(child.held_bytes for child in self._children.values())
+        self._do(self._core.room(placement.room(self._machine, held), self._clock()))
 
     async def _spawned(self, engine: str) -> Runner:  # type: ignore[return]  # a shield swallows nothing
         try:
@@ -283,15 +378,29 @@ class Scheduler:
                 if fraction != last:
                     # Called outside of any task, where anyio would not always find its own clock.
                     last, watch.deadline = fraction, clock() + patience
+                    child.fraction = fraction
+                    self._tell()
 
             return await runner.load(child.ask.need.model.files, options, progressed)
         raise LoadStalled(f"timed out waiting for llama-server to start - no progress for {patience:g}s at {last:.0%}")
+
+    async def _watch_over(self, child: _Child) -> None:
+        """Never returns. Should something in the child be stuck, it is replaced; what goes forward is only slow."""
+        patience, runner = self._settings.stall_timeout, child.runner
+        while runner is not None and 0 < patience < math.inf:
+            await anyio.sleep(max(_LEAST_WATCH, patience - runner.stuck_seconds))
+            if runner.stuck_seconds >= patience:
+                log.error("model is stuck and is replaced", model=child, seconds=patience)
+                self._do(self._core.retire(child.instance, self._clock()))
+                runner.fail(f"model runner made no progress for {patience:g}s and was replaced")
+                break
+        await anyio.sleep_forever()
 
     def _died(self, child: _Child) -> None:
         """It ended by itself. The core hears it at once, so that nobody is given a slot of it any more."""
         log.warning("model left memory: its child died", model=child)
         self._do(self._core.gone(child.instance, self._clock()))
-        child.scope.cancel()
+        child.end()
 
     async def _end(self, child: _Child) -> None:
         """Stop the child, at once when it is not even loaded, and keep what was learnt of its speed."""
@@ -300,8 +409,13 @@ class Scheduler:
                 child.runner.kill()
             await child.runner.stop()
             log.info("model left memory", model=child)
-        await in_thread(self._speeds.save)
-        self._machine = await in_thread(self._look)
+        child.held_bytes = 0
+        await in_thread(self._save)
+        await self._look_around()
+
+    def _save(self) -> None:
+        self._speeds.save()
+        self._footprints.save()
 
 
 def _resident(child: _Child, stays: float, now: datetime) -> Iterator[Resident]:
@@ -309,9 +423,19 @@ def _resident(child: _Child, stays: float, now: datetime) -> Iterator[Resident]:
         _, options, loaded = child.serving
         yield Resident(
             model=child.ask.need.model,
-            memory_bytes=loaded.memory_bytes or child.ask.claim.memory_bytes,
+            memory_bytes=child.memory_bytes,
             gpu_bytes=loaded.gpu_bytes,
             context_length=min(options.context_length, loaded.context_length),
             expires=None if stays == math.inf else now + timedelta(seconds=stays),
             load_ns=child.load_ns,
+            placement=_placement(options, loaded),
+            reason=child.reason,
         )
+
+
+def _placement(options: LoadOptions, loaded: Loaded) -> str:
+    """Where and how a model lies, in a line."""
+    where = "CPU" if not loaded.gpu_bytes else "GPU" if loaded.gpu_bytes >= loaded.memory_bytes else "CPU and GPU"
+    context = min(options.context_length, loaded.context_length)
+    slots = "1 slot" if loaded.parallel <= 1 else f"{loaded.parallel} slots"
+    return f"{where}, {slots} of {context} tokens, {options.kv_cache_type} cache, {options.threads} threads"

@@ -23,8 +23,8 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
 
     `options` is what Modelfile and request say, merged; only the options that belong to a load are looked at, and
     `None` is automatic. `keep_alive` is the request's own, in seconds, `None` when it says nothing. `shift` lets a full
-    context drop its oldest half. `client` is whose turn it takes, `batch` work gives way to all other, and `patience` is
-    how many seconds it may wait.
+    context drop its oldest half. `client` is whose turn it takes, `batch` work gives way to the rest, `patience` is how
+    many seconds it may wait.
     """
 
     model: Model
@@ -47,12 +47,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What a need comes to on this machine: how it would be loaded, and the main memory that takes.
 
     `options` lacks what only the moment of the load decides: threads and the prompt cache. `asked_context` is larger
-    than its context where memory could not hold what was asked for.
+    than its context where memory could not hold what was asked for. `shared_bytes` of the memory are the weights in
+    the file, which all children that map it share.
     """
 
     options: LoadOptions
     asked_context: int
     memory_bytes: int
+    shared_bytes: int = 0
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ The figures behind the rules were measured with llama.cpp on CPUs; each constant
 """
 
 from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -22,8 +23,12 @@ CONTEXT: Final = 4096
 """The least automatic context, where the model and the memory allow it: Ollama's on machines without a large GPU."""
 LEAST_CONTEXT: Final = 4
 LEAST_VISION_CONTEXT: Final = 2048
+_TRIAL_BATCH: Final = 2
+"""What the engine tries a model with when it is loaded; with a smaller batch it dies of that."""
 LEAST_VISION_BATCH: Final = 512
 """Some models look at all tokens of an image at once, and the engine dies of one that is larger than a batch."""
+_SMALL_CACHE: Final = "q8_0"
+"""What the key-value cache becomes where memory is short: half the bytes, for a tenth of the speed."""
 LEAST_LOWERED_CONTEXT: Final = 2048
 """Where memory is short, a context is lowered to here and no further: a conversation has to fit."""
 _CONTEXT_STEP: Final = 256
@@ -52,12 +57,25 @@ SPARE_BYTES: Final = 256 * MIB
 """Memory that models never get: the server and the system live there."""
 _PROMPT_CACHE_MIB: Final = 1024
 
+MOST_SLOTS: Final = 8
+"""Up to so many requests at once a CPU generates more in all; whoever wants more says how many."""
+
 _ONE_SLOT: Final = frozenset({"mllama", "qwen3next"})
 _ONE_SLOT_FAMILIES: Final = ("qwen3vl", "qwen35", "lfm2", "nemotron_h")
 """With those above: the architectures that Ollama gives one slot, whatever the setting says."""
 
 
-def claim(need: Need, settings: Settings, machine: Machine, prompt_rate: float | None = None) -> Claim:
+Seen = Callable[[LoadOptions], int]
+"""What a child of the model was seen to take after a load with these options; 0 where nobody has seen it."""
+
+
+def _unseen(_options: LoadOptions) -> int:
+    return 0
+
+
+def claim(
+    need: Need, settings: Settings, machine: Machine, prompt_rate: float | None = None, seen: Seen = _unseen
+) -> Claim:
     """What a need comes to where prompts of the model are read at so many tokens a second, `None` for unknown.
 
     A context that memory cannot hold is lowered, and `asked_context` tells: of an automatic one, up to `CONTEXT`.
@@ -67,20 +85,21 @@ def claim(need: Need, settings: Settings, machine: Machine, prompt_rate: float |
         LoadFailed: an option that the engine dies of.
     """
     said, limit = _said_context(need, settings), usable_bytes(machine)
+    if settings.num_parallel < 0:
+        settings = msgspec.structs.replace(settings, num_parallel=_slots(need, settings, machine, said or CONTEXT))
     most = _context(need, said or _automatic_context(need, settings, machine))
     asked = most if said else min(most, CONTEXT)
 
     def claimed(context: int) -> Claim:
         options = _options(need, settings, context, prompt_rate)
-        return Claim(options=options, asked_context=asked, memory_bytes=_bytes(need, options, machine))
+        return weighed(need, options, asked, machine, seen)
 
     whole = claimed(most)
     if not limit or whole.memory_bytes <= limit:
         return whole
     least = claimed(min(most, LEAST_LOWERED_CONTEXT))
     if least.memory_bytes > limit:
-        wanted, there = human_bytes(least.memory_bytes), human_bytes(limit)
-        raise OutOfMemory(f"model requires more system memory ({wanted}) than is available ({there})")
+        raise _too_large(least, limit)
     steps = range(LEAST_LOWERED_CONTEXT, most, _CONTEXT_STEP)
     return claimed(steps[bisect_right(steps, limit, key=lambda context: claimed(context).memory_bytes) - 1])
 
@@ -88,6 +107,51 @@ def claim(need: Need, settings: Settings, machine: Machine, prompt_rate: float |
 def usable_bytes(machine: Machine) -> int:
     """What all models together may take; 0 where nobody can tell."""
     return max(1, machine.memory_bytes - SPARE_BYTES) if machine.memory_bytes else 0
+
+
+def room(machine: Machine, held: int) -> int:
+    """What all models together may take now, where the loaded ones hold so many bytes; 0 where nobody can tell."""
+    usable = usable_bytes(machine)
+    return max(1, min(usable, machine.free_bytes + held - SPARE_BYTES)) if machine.free_bytes else usable
+
+
+def fitted(need: Need, claim: Claim, machine: Machine, seen: Seen = _unseen) -> Claim:
+    """The claim as the memory that is free now can hold it: fewer slots, a smaller type of cache, less context.
+
+    In this order, and of each no more than is needed. Layers on GPUs free no main memory.
+
+    Raises:
+        OutOfMemory: it is too large even so. The message holds both numbers.
+    """
+    smaller = claim
+    if not machine.free_bytes or claim.memory_bytes <= machine.free_bytes:
+        return claim
+    for options in _shrunk(claim.options):
+        smaller = weighed(need, options, claim.asked_context, machine, seen)
+        if smaller.memory_bytes <= machine.free_bytes:
+            return smaller
+    raise _too_large(smaller, machine.free_bytes)
+
+
+def _shrunk(options: LoadOptions) -> Iterator[LoadOptions]:
+    """The options with less and less of what takes memory."""
+    while options.parallel > 1:
+        options = msgspec.structs.replace(options, parallel=options.parallel // 2)
+        yield options
+    quantised = llamacpp_params.CACHE_TYPES[options.kv_cache_type] <= llamacpp_params.CACHE_TYPES[_SMALL_CACHE]
+    if not quantised and options.flash_attention is not False:
+        options = msgspec.structs.replace(options, kv_cache_type=_SMALL_CACHE)
+        yield options
+    while options.context_length > LEAST_LOWERED_CONTEXT:
+        shorter = max(LEAST_LOWERED_CONTEXT, options.context_length * 7 // 8 // _CONTEXT_STEP * _CONTEXT_STEP)
+        batch = shorter if options.embedding else options.batch
+        options = msgspec.structs.replace(options, context_length=shorter, batch=batch)
+        yield options
+
+
+def _too_large(claim: Claim, there: int) -> OutOfMemory:
+    wanted, available = human_bytes(claim.memory_bytes), human_bytes(there)
+    return OutOfMemory(f"model requires more system memory ({wanted}) than is available ({available})")
 
 
 def plan(need: Need, claim: Claim, machine: Machine, settings: Settings, children: int) -> LoadOptions:
@@ -107,6 +171,8 @@ def overruled(need: Need, claim: Claim, options: LoadOptions) -> dict[str, str]:
     """The options that were asked for and not given as asked, for the log."""
     said = need.options
     pairs = {
+        "num_parallel": (claim.options.parallel, options.parallel),
+        "kv_cache_type": (claim.options.kv_cache_type, options.kv_cache_type),
         "num_ctx": (max(claim.asked_context, options.context_length), options.context_length),
         "num_batch": (said.num_batch, options.batch),
         "num_thread": (said.num_thread, options.threads),
@@ -161,6 +227,13 @@ def _context(need: Need, asked: int) -> int:
     return min(context, trained) if trained else context
 
 
+def _slots(need: Need, settings: Settings, machine: Machine, context: int) -> int:
+    """As many slots of that context as the cache's share of the free memory has room for."""
+    each = llamacpp_params.cache_bytes_a_token(need.model.facts, settings.kv_cache_type) * _context(need, context)
+    affordable = int(machine.free_bytes * settings.context_share / each) if each else MOST_SLOTS
+    return max(1, min(MOST_SLOTS, affordable))
+
+
 def _parallel(need: Need, settings: Settings) -> int:
     architecture = need.model.facts.architecture
     single = need.embedding or architecture in _ONE_SLOT or architecture.startswith(_ONE_SLOT_FAMILIES)
@@ -171,9 +244,10 @@ def _batch(need: Need, context: int, prompt_rate: float | None) -> int:
     """Tokens a batch. A text to embed must fit into one, whatever is asked for."""
     if need.embedding:
         return context
-    least = LEAST_VISION_BATCH if need.model.files.projectors else 1
-    if need.options.num_batch is not None:
-        return max(least, need.options.num_batch)
+    least = LEAST_VISION_BATCH if need.model.files.projectors else _TRIAL_BATCH
+    said = need.options.num_batch or 0
+    if said > 0:
+        return max(least, said)
     if prompt_rate is None:
         return max(least, FIRST_BATCH)
     steps = round(_BATCH_SECONDS * prompt_rate / _LEAST_BATCH)
@@ -191,12 +265,19 @@ def _prompt_threads(need: Need, machine: Machine) -> int:
     return 1 if 0 < need.model.facts.parameters < TINY_MODEL else machine.cores
 
 
-def _bytes(need: Need, options: LoadOptions, machine: Machine) -> int:
-    """Main memory of the child, by the formula of the engine whose needs are known.
+def weighed(need: Need, options: LoadOptions, asked_context: int, machine: Machine, seen: Seen) -> Claim:
+    """The options with the main memory of the child: as it was seen, else by the formula of the engine.
 
-    The prompt cache is left out: it is a share of what is free at the moment of the load, and fills slowly.
+    What was seen lacks what only the first request touches. The prompt cache is left out of both: it is a share of what
+    is free at the moment of the load, and fills slowly. What the formula lets in is not refused for what it was
+    seen to take, since it did run.
     """
     facts = need.model.facts
     chosen = llamacpp_params.settings(options, facts, llamacpp_params.Machine(x86=machine.x86))
     projectors = () if need.embedding else need.model.manifest.of_type(PROJECTOR)
-    return llamacpp_params.memory_bytes(facts, chosen, sum(layer.size for layer in projectors))
+    memory = llamacpp_params.memory_bytes(facts, chosen, sum(layer.size for layer in projectors))
+    if taken := seen(options):
+        taken += llamacpp_params.compute_bytes(facts, chosen)
+        memory = min(taken, max(memory, usable_bytes(machine))) if machine.memory_bytes else taken
+    shared = facts.weights_bytes if chosen.load_mode.startswith("MMAP") else 0
+    return Claim(options=options, asked_context=asked_context, memory_bytes=memory, shared_bytes=min(shared, memory))

@@ -14,7 +14,10 @@ _AUTOMATIC_MAX_LOADED: Final = 3
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Numbers of 0 are automatic, except `max_queue`. Times are in seconds, `load_timeout` of 0 or less is no limit.
+    """Numbers of 0 are automatic, except `max_queue`; a `num_parallel` of -1 is what memory allows, 0 is Ollama's one.
+
+    Times are in seconds; of 0 or less, `load_timeout` and `stall_timeout` (how long an answer may make no progress) are
+    no limit.
 
     What a request or a Modelfile says about a load goes before what stands here. `contexts` are the operator's words on
     single models, in tokens, before the one for all, `context_length`; without any a context grows until the key-value
@@ -26,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     num_parallel: int = 0
     keep_alive: float = 300.0
     load_timeout: float = 300.0
+    stall_timeout: float = 300.0
     context_length: int = 0
     context_share: float = 0.25
     contexts: Mapping[ModelName, int] = {}

@@ -1,16 +1,16 @@
 """What models do on this machine: find the model, check the request, take a slot, pass the events on."""
 
+import functools
 import logging
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Self
 
 import msgspec
 
 from a3s_power.aio import in_thread
+from a3s_power.core.caller import caller
 from a3s_power.core.errors import ModelNotFound
-from a3s_power.core.events import Done, Event
+from a3s_power.core.events import Done, Event, Waiting
 from a3s_power.core.model import Model
 from a3s_power.core.options import Options, unknown_names
 from a3s_power.core.requests import (
@@ -27,11 +27,14 @@ from a3s_power.core.requests import (
 )
 from a3s_power.core.usage import Usage
 from a3s_power.prompt.capabilities import check_names, way
+from a3s_power.prompt.gotemplate import parse
 from a3s_power.runner import frames
 from a3s_power.runner.runner import Runner
 from a3s_power.scheduler.loop import Scheduler
 from a3s_power.scheduler.need import Need
-from a3s_power.service import conversation, ranking, vectors
+from a3s_power.service import checks, ranking, runs, vectors
+from a3s_power.service.timing import Timed, Watch
+from a3s_power.service.told import foretold
 from a3s_power.store import Store
 
 log = logging.getLogger(__name__)
@@ -49,40 +52,40 @@ class LocalInference:
     @asynccontextmanager
     async def chat(self, request: Chat) -> AsyncIterator[AsyncIterator[Event]]:
         """Answer a conversation; see `service.ports.Inference`."""
-        started = time.perf_counter_ns()
+        watch = Watch()
         model = await self._model(request)
-        if conversation.wants_unload(request):
+        if checks.wants_unload(request):
             yield self._unload(model)
             return
-        conversation.check_chat(request, model)
+        checks.check_chat(request, model)
         options = self._options(request, model)
-        run = conversation.chat_run(request, model, options, **self._way(model))
-        async with self._events(request, model, run, started) as events:
+        run = runs.chat_run(request, model, options, **self._way(model))
+        async with self._events(request, model, run, watch) as events:
             yield events
 
     @asynccontextmanager
     async def generate(self, request: Generate) -> AsyncIterator[AsyncIterator[Event]]:
         """Go on with a prompt; see `service.ports.Inference`."""
-        started = time.perf_counter_ns()
+        watch = Watch()
         model = await self._model(request)
-        if conversation.wants_unload(request):
+        if checks.wants_unload(request):
             yield self._unload(model)
             return
-        conversation.check_generate(request, model)
+        checks.check_generate(request, model)
         options = self._options(request, model)
-        run = conversation.generate_run(request, model, options, **self._way(model))
-        async with self._events(request, model, run, started) as events:
+        run = runs.generate_run(request, model, options, **self._way(model))
+        async with self._events(request, model, run, watch) as events:
             yield events
 
     async def embed(self, request: Embed) -> Embeddings:
         """Vectors of texts; see `service.ports.Inference`."""
-        started = time.perf_counter_ns()
+        watch = Watch()
         model = await self._model(request)
         options = self._options(request, model)
-        conversation.check_embed(request, model, options)
+        checks.check_embed(request, model, options)
         need = self._need(request, model, options, embedding=True)
         async with self._scheduler.acquire(need) as lease:
-            loaded = time.perf_counter_ns()
+            watch.loaded()
             found = await lease.runner.embed(_embed_frame(request)) if request.texts else None
         rows = found.rows if found else ()
         vectors.checked(rows)
@@ -92,16 +95,16 @@ class LocalInference:
             vectors=tuple(vectors.shortened(row, request.dimensions) for row in rows),
             prompt_tokens=found.prompt_tokens if found else 0,
             cut=found.cut if found else (),
-            load_ns=loaded - started,
-            total_ns=time.perf_counter_ns() - started,
+            load_ns=watch.load_ns,
+            total_ns=watch.total_ns,
         )
 
     async def rerank(self, request: Rerank) -> Ranking:
         """Documents by how well they answer a query; see `service.ports.Inference`."""
-        watch = _Watch()
+        watch = Watch()
         model = await self._model(request)
         options = self._options(request, model)
-        conversation.check_rerank(request, model)
+        checks.check_rerank(request, model)
         need = self._need(request, model, options, embedding=not model.can("completion"))
         async with self._scheduler.acquire(need) as lease:
             watch.loaded()
@@ -115,23 +118,25 @@ class LocalInference:
 
     async def tokenize(self, request: Tokenize) -> Tokenized:
         """Token ids of a text; see `service.ports.Inference`."""
-        watch = _Watch()
+        watch = Watch()
         async with self._any_runner(request, watch) as runner:
             tokens = await runner.tokenize(request.text, first=request.first, special=request.special)
         return Tokenized(text=request.text, tokens=tokens, load_ns=watch.load_ns, total_ns=watch.total_ns)
 
     async def detokenize(self, request: Detokenize) -> Tokenized:
         """The text of token ids; see `service.ports.Inference`."""
-        watch = _Watch()
+        watch = Watch()
         async with self._any_runner(request, watch) as runner:
             text = await runner.detokenize(request.tokens)
         return Tokenized(text=text, tokens=request.tokens, load_ns=watch.load_ns, total_ns=watch.total_ns)
 
     @asynccontextmanager
-    async def _any_runner(self, request: Tokenize | Detokenize, watch: "_Watch") -> AsyncIterator[Runner]:
+    async def _any_runner(self, request: Tokenize | Detokenize, watch: Watch) -> AsyncIterator[Runner]:
         """A runner of the model, whatever that is for."""
         model = await self._model(request)
         options = self._options(request, model)
+        if isinstance(request, Detokenize) and request.wanted_for is not None:
+            checks.check_wanted(request.wanted_for, model, options)
         need = self._need(request, model, options, embedding=not model.can("completion"))
         async with self._scheduler.acquire(need) as lease:
             watch.loaded()
@@ -139,22 +144,35 @@ class LocalInference:
 
     @asynccontextmanager
     async def _events(
-        self, request: Chat | Generate, model: Model, run: frames.Run, started: int
+        self, request: Chat | Generate, model: Model, run: frames.Run, watch: Watch
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """A slot, and what is said in it; leaving gives the slot back, whatever happened."""
-        loads_only = conversation.wants_load(request)
+        loads_only = checks.wants_load(request)
         if not loads_only:
-            conversation.check_content(request, model, rendered=bool(run.template or run.renderer))
-            if conversation.has_form(request):
-                await in_thread(_check_form, request, run, model.facts.chat_template)
-        async with self._scheduler.acquire(self._need(request, model, run.options, shift=run.shift)) as lease:
-            if loads_only:
+            checks.check_content(request, model, rendered=bool(run.template or run.renderer))
+            if isinstance(request, Generate) and request.template:
+                await in_thread(parse, request.template)
+            if checks.wants_structure(request):
+                await in_thread(_check_structure, request, run, model.facts.chat_template)
+        need = self._need(request, model, run.options, shift=run.shift)
+        if loads_only:
+            async with self._scheduler.acquire(need):
                 yield _only(Done("load", Usage()))
-                return
-            loaded = time.perf_counter_ns()
+            return
+        opening = functools.partial(self._said, need, run, watch)
+        async with foretold(opening) if request.progress else opening() as events:
+            yield events
+
+    @asynccontextmanager
+    async def _said(
+        self, need: Need, run: frames.Run, watch: Watch, tell: Callable[[Waiting], None] | None = None
+    ) -> AsyncIterator[AsyncIterator[Event]]:
+        """What a run says in a slot of its own; `tell` hears what that waits for."""
+        async with self._scheduler.acquire(need, tell) as lease:
+            watch.loaded()
             run = msgspec.structs.replace(run, limit=lease.limit) if lease.limit else run
             async with lease.runner.run(run) as events:
-                yield _Timed(events, started, loaded, self._scheduler, model)
+                yield Timed(events, watch, self._scheduler, need.model)
 
     async def _model(self, request: Request) -> Model:
         try:
@@ -163,11 +181,11 @@ class LocalInference:
             raise ModelNotFound(request.shown) from None
         if isinstance(request, Embed) and request.exact and model.name != request.model:
             raise ModelNotFound(request.shown)
-        conversation.check_runnable(request, model)
+        checks.check_runnable(request, model)
         return model
 
     def _options(self, request: Request, model: Model) -> Options:
-        options = conversation.request_options(request, model)
+        options = runs.request_options(request, model)
         if warning := unknown_names((*request.asked.unknown, *model.asked.unknown)):
             log.warning("%s", warning)
         return options
@@ -181,7 +199,11 @@ class LocalInference:
         embedding: bool = False,
         shift: bool = True,
     ) -> Need:
+        asking = caller.get()
         return Need(
+            client=asking.client,
+            batch=asking.batch,
+            patience=asking.patience,
             model=model,
             engine=self._engine,
             options=options,
@@ -209,11 +231,11 @@ class LocalInference:
         return _only(Done("unload", Usage()))
 
 
-def _check_form(request: Chat | Generate, run: frames.Run, chat_template: str) -> None:
+def _check_structure(request: Chat | Generate, run: frames.Run, chat_template: str) -> None:
     # What compiles grammars is for the requests that ask for one.
-    from a3s_power.service.form import check_form  # noqa: PLC0415
+    from a3s_power.service.structure import check_structure  # noqa: PLC0415
 
-    check_form(request, run, chat_template)
+    check_structure(request, run, chat_template)
 
 
 async def _only(event: Event) -> AsyncIterator[Event]:
@@ -227,56 +249,3 @@ def _embed_frame(request: Embed) -> frames.Embed:
 
 def _rerank_frame(request: Rerank) -> frames.Rerank:
     return frames.Rerank(query=request.query, documents=request.documents, truncate=request.truncate)
-
-
-class _Watch:
-    """Measures a request from its making, in nanoseconds."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter_ns()
-        self.load_ns = 0
-
-    def loaded(self) -> None:
-        """The model is there."""
-        self.load_ns = self.total_ns
-
-    @property
-    def total_ns(self) -> int:
-        """Until now."""
-        return time.perf_counter_ns() - self._started
-
-
-class _Timed:
-    """A generation's events, its end completed with what only this side knows: the times around it."""
-
-    def __init__(
-        self, events: AsyncIterator[Event], started: int, loaded: int, scheduler: Scheduler, model: Model
-    ) -> None:
-        self._next = events.__anext__
-        self._started = started
-        self._loaded = loaded
-        self._scheduler = scheduler
-        self._model = model
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Event:
-        event = await self._next()
-        return self._completed(event) if isinstance(event, Done) else event
-
-    def _completed(self, done: Done) -> Done:
-        usage = done.usage
-        evaluated = usage.prompt_tokens - usage.cached_tokens
-        self._scheduler.measured(self._model.weights, evaluated, usage.prompt_ns / 1e9)
-        if usage.dropped_messages or usage.cut_tokens:
-            log.warning(
-                "the prompt of %s was cut to its context: %d messages dropped, %d tokens cut",
-                *(self._model.name, usage.dropped_messages, usage.cut_tokens),
-            )
-        if usage.shifted:
-            log.warning("the context of %s was full, and its oldest tokens were dropped", self._model.name)
-        whole = msgspec.structs.replace(
-            usage, load_ns=self._loaded - self._started, total_ns=time.perf_counter_ns() - self._started
-        )
-        return msgspec.structs.replace(done, usage=whole)

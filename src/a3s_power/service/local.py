@@ -15,6 +15,7 @@ from a3s_power.core.names import ModelName
 from a3s_power.registry.settings import Settings as RegistrySettings
 from a3s_power.runner.launch import cleaned
 from a3s_power.runner.process import spawn
+from a3s_power.scheduler.footprints import Footprints
 from a3s_power.scheduler.loop import Scheduler
 from a3s_power.scheduler.settings import Settings
 from a3s_power.scheduler.speeds import Speeds
@@ -61,7 +62,9 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
 async def open_local(settings: LocalSettings) -> AsyncIterator[Service]:
     """The service of this machine; leaving it ends every child. Open it on the thread that lives longest."""
     start = functools.partial(spawn, environ=settings.environ, scratch=settings.scratch)
-    async with Scheduler(settings.scheduler, start, speeds=Speeds(settings.speeds)) as scheduler:
+    async with Scheduler(
+        settings.scheduler, start, speeds=Speeds(settings.speeds), footprints=_footprints(settings.speeds)
+    ) as scheduler:
         loop = asyncio.get_running_loop()
 
         def changed(name: ModelName, blobs: Collection[Digest]) -> None:
@@ -92,3 +95,8 @@ def _responses(settings: KeptSettings | None) -> Iterator[Responses | None]:
     responses = LocalResponses(settings.file, count=settings.count, size=settings.size, seconds=settings.seconds)
     with closing(responses):
         yield responses
+
+
+def _footprints(speeds: Path | None) -> Footprints:
+    """They lie beside the speeds."""
+    return Footprints(speeds and speeds.with_name("footprints.json"))

@@ -163,6 +163,13 @@ def test_a_chat_is_one_answer_like_ollamas(tmp_path: Path) -> None:
     }
 
 
+def test_what_was_left_out_of_a_chat_is_told(tmp_path: Path) -> None:
+    cut = Usage(dropped_messages=2, shifted=True)
+    body = _asked(tmp_path, Text("a"), Done("stop", cut)).json()
+    ours = {"dropped_messages", "cut_tokens", "context_shifted"} & set(body)
+    assert {name: body[name] for name in ours} == {"dropped_messages": 2, "context_shifted": True}
+
+
 def test_thinking_stands_beside_the_answer(tmp_path: Path) -> None:
     body = _asked(tmp_path, Thinking("h"), Thinking("m"), Text("a"), Done("stop", _USAGE)).json()
     assert body["message"] == {"role": "assistant", "content": "a", "thinking": "hm"}

@@ -102,6 +102,20 @@ def test_a_wrong_request_is_refused(tmp_path: Path, row: int, path: str, body: d
     assert inference.asked == [], f"row {row}"
 
 
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+def test_a_conversation_to_be_kept_is_refused_so_that_clients_send_the_whole(tmp_path: Path, thread: object) -> None:
+    """The official tool runners begin one, and go on without when they read this code."""
+    inference = FakeInference()
+    answer = client(tmp_path, service(tmp_path, inference)).post(_PATH, json=_GOOD | {"thread": thread})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == {
+        "type": "invalid_request_error",
+        "message": "conversations are not kept here: send the whole of it, without thread",
+        "details": {"error_code": "thread_unsupported_request"},
+    }
+    assert inference.asked == []
+
+
 def test_a_count_needs_a_model_and_messages_only(tmp_path: Path) -> None:
     http = client(tmp_path)
     _refused(http.post(_COUNT, json={"messages": _HI}), 400, "invalid_request_error", "model is required")

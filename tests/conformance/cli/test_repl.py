@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.scripted import Answer, Asked, Scripted, scripted
+from tests.scripted import Answer, Asked, Ran, Scripted, Shell, scripted
 from tests.terminals import Terminal, on_terminal
 
 _DONE = {"message": {"role": "assistant", "content": ""}, "done": True, "eval_count": 1, "eval_duration": 10**9}
@@ -241,7 +241,7 @@ def test_a_picture_is_sent_with_the_message_and_its_path_is_not(tmp_path: Path) 
         scripted(_world({"capabilities": ["completion", "vision"]})) as server,
         _chatting(tmp_path, server) as terminal,
     ):
-        assert _say(terminal, "./a\\ b.png what is it?") == ["Added image 'a b.png'", "hello"]
+        assert _say(terminal, "./a\\ b.png what is it?") == ["Added image './a b.png'", "hello"]
         refused = 'Couldn\'t process file: "invalid file type: text/plain; charset=utf-8"'
         assert _say(terminal, f"{tmp_path}/no.png what?") == [refused]
         assert _say(terminal, "/nothing/here.png what?") == [_UNKNOWN.format("/nothing/here.png")]
@@ -281,3 +281,42 @@ def test_what_did_not_fit_is_told(tmp_path: Path) -> None:
         assert _say(terminal, "x") == [
             *("hello", "(the 3 oldest messages did not fit into the context and were left out)"),
         ]
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("https://ollama.com:443", "'ollama.com' ⚡"), ("http://h:1", "'http://h:1'")]
+)
+def test_where_a_remote_model_is_stands_before_the_chat(tmp_path: Path, host: str, said: str) -> None:
+    with (
+        scripted(_world({"remote_host": host, "remote_model": "far"})) as server,
+        _chatting(tmp_path, server) as terminal,
+    ):
+        assert terminal.lines[0] == f"Connecting to 'far' on {said}"
+
+
+@pytest.mark.parametrize(
+    ("content", "mime"),
+    [
+        (b"GIF89a", "image/gif"),
+        (b"%PDF-1.7", "application/pdf"),
+        (b"text", "text/plain; charset=utf-8"),
+        ("é\x1b".encode(), "text/plain; charset=utf-8"),
+        (b"\x00\x01", "application/octet-stream"),
+    ],
+)
+def test_a_file_that_no_model_takes_ends_a_run(shell: Shell, tmp_path: Path, content: bytes, mime: str) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with scripted(_world({"capabilities": ["completion", "vision"]})) as server:
+        ran = shell("run", "m", f"what is {tmp_path}/a.png", server=server)
+        assert server.bodies("/api/generate") == []
+    said = f"invalid file type: {mime}"
+    assert ran == Ran(1, "", f'Couldn\'t process file: "{said}"\nError: {said}\n')
+
+
+def test_a_run_sends_the_files_that_its_prompt_names(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "it's (1).png").write_bytes(_PNG)
+    with scripted(_world({"capabilities": ["completion", "vision"]})) as server:
+        ran = shell("run", "m", f"what is {tmp_path}/it\\'s\\ \\(1\\).png ?", server=server)
+        (body,) = server.bodies("/api/generate")
+    assert (ran.status, ran.err) == (0, f"Added image '{tmp_path}/it's (1).png'\n")
+    assert (body["prompt"], body["images"]) == ("what is  ?", [base64.b64encode(_PNG).decode()])

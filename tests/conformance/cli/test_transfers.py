@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from a3s_power.cli import carry
 from tests.archives import CONFIG, SAID, WEIGHTS, archive, file, layer, manifest
 from tests.scripted import Answer, Asked, Ran, Shell, scripted
 
@@ -221,6 +222,36 @@ def test_a_model_is_carried_from_another_server(shell: Shell) -> None:
         assert found.getnames() == ["manifests/registry.ollama.ai/library/m/latest"]
     assert f"GET /api/blobs/{_digest(WEIGHTS)}" not in {f"{asked.method} {asked.path}" for asked in other.asked}
     assert not any("Authorization" in asked.headers for asked in other.asked)
+
+
+def test_a_transfer_that_breaks_is_gone_on_with_behind_what_came(shell: Shell) -> None:
+    said = bytes(range(256)) * 8
+    cuts = iter((0, 700, 1000, len(said)))
+
+    def some(asked: Asked) -> Answer:
+        first = int(asked.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        return Answer(said[first:], 206 if first else 200, most=next(cuts) - first)
+
+    digest = _digest(said)
+    archived = archive(file("manifests/registry.ollama.ai/library/m/latest", manifest(layer("x", said))))
+    other = _other() | {
+        "GET /api/export?model=m%3Alatest&blobs=false": Answer(archived),
+        f"GET /api/blobs/{digest}": some,
+    }
+    ours = _ours() | {f"POST /api/blobs/{digest}": Answer(status=201), f"HEAD /api/blobs/{digest}": Answer(status=404)}
+    with scripted(other) as there, scripted(ours) as server:
+        assert shell("pull", "m", "--from", there.address, server=server).status == 0
+    assert server.bodies(f"/api/blobs/{digest}") == [b"", said]
+
+
+def test_a_transfer_that_brings_nothing_any_more_is_given_up(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carry, "_PAUSES", (0, 0))
+    with scripted(_other() | {f"GET /api/blobs/{_digest(SAID)}": Answer(SAID, most=0)}) as there:
+        with scripted(_ours()) as server:
+            ran = shell("pull", "m", "--from", there.address, server=server)
+        assert (ran.status, ran.out) == (1, "")
+        assert ran.err.endswith(f"Error: the server at http://{there.address} ended the connection\n")
+        assert server.bodies("/api/import") == []
 
 
 def test_our_key_is_not_for_the_other_server(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

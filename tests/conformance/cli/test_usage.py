@@ -109,6 +109,35 @@ def test_flags_stand_in_columns_sorted_by_name(shell: Shell) -> None:
     assert '      --think string[="true"]   ' in shell("run", "--help").out
 
 
+_SERVER = (
+    *("OLLAMA_DEBUG", "OLLAMA_HOST", "OLLAMA_CONTEXT_LENGTH", "OLLAMA_KEEP_ALIVE", "OLLAMA_MAX_LOADED_MODELS"),
+    *("OLLAMA_MAX_QUEUE", "OLLAMA_MODELS", "OLLAMA_NUM_PARALLEL", "OLLAMA_NOPRUNE", "OLLAMA_ORIGINS"),
+    *("OLLAMA_FLASH_ATTENTION", "OLLAMA_KV_CACHE_TYPE", "OLLAMA_LOAD_TIMEOUT"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("run", ["OLLAMA_EDITOR", "OLLAMA_HOST", "OLLAMA_NOHISTORY"]),
+        ("serve", list(_SERVER)),
+        *((name, ["OLLAMA_HOST"]) for name in ("create", "show", "stop", "pull", "push", "list", "ps", "cp", "rm")),
+        ("signin", []),
+        ("signout", []),
+    ],
+)
+def test_a_page_names_the_variables_that_are_read(shell: Shell, name: str, variables: list[str]) -> None:
+    """In the order of the sheet; ours stand behind those of Ollama."""
+    rows = shell(name, "--help").out.partition("Environment Variables:\n")[2].splitlines()
+    names = [row.split()[0] for row in rows]
+    assert names[: len(variables)] == variables
+    assert all(
+        row.startswith("      ") and row[6 + max(27, len(name)) :][:3] == "   "
+        for row, name in zip(rows, names, strict=True)
+    )
+    assert bool(rows) == bool(variables)
+
+
 @pytest.mark.parametrize("line", ["", "--help", "-h", "help", "--verbose", "--nowordwrap"])
 def test_the_root_page_lists_the_commands_in_their_order(shell: Shell, line: str) -> None:
     ran = shell(*line.split())

@@ -12,7 +12,7 @@ from a3s_power.core.manifest import PROJECTOR, ConfigBlob
 from a3s_power.core.messages import Message, Tool, ToolCall
 from a3s_power.service.local import LocalSettings, open_local
 from a3s_power.store import Store
-from tests.dialects import DIALECTS, NATIVE, Answered, Called, Talk
+from tests.dialects import DIALECTS, Answered, Called, Talk
 from tests.pictures import COLOURS, file, picture
 from tests.running import DEADLINE, running
 from tests.shared import BUILTIN_MODEL, shared_file
@@ -178,10 +178,22 @@ def see(store: Path) -> None:
     add_model(Store(store), "see", (PROJECTOR, encoder), weights=BUILTIN_MODEL.read_bytes(), config=config)
 
 
+Expected = Callable[[Talk], Answered]
+
+
 @pytest.fixture(scope="module")
-def answers() -> dict[str, Answered]:
-    """What the native chat answered in one piece, by the talk's name."""
-    return {}
+def expected(http: httpx2.Client, request: pytest.FixtureRequest) -> Expected:
+    """What the native chat answers to a talk in one piece, asked once."""
+    known: dict[str, Answered] = {}
+
+    def answered(talk: Talk) -> Answered:
+        if talk.model == "see":
+            request.getfixturevalue("see")
+        if talk.name not in known:
+            known[talk.name] = _said(http, "native", talk, stream=False)
+        return known[talk.name]
+
+    return answered
 
 
 def _said(http: httpx2.Client, name: str, talk: Talk, *, stream: bool) -> Answered:
@@ -195,37 +207,24 @@ def _said(http: httpx2.Client, name: str, talk: Talk, *, stream: bool) -> Answer
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("talk", _TALKS, ids=lambda talk: talk.name)
 def test_a_conversation_is_answered_alike_in_every_dialect(
-    http: httpx2.Client,
-    answers: dict[str, Answered],
-    request: pytest.FixtureRequest,
-    talk: Talk,
-    dialect: str,
-    *,
-    stream: bool,
+    http: httpx2.Client, expected: Expected, talk: Talk, dialect: str, *, stream: bool
 ) -> None:
-    if talk.model == "see":
-        request.getfixturevalue("see")
-    if talk.name not in answers:
-        answers[talk.name] = NATIVE.whole(http.post(NATIVE.path, json=NATIVE.body(talk) | {"stream": False}).json())
-    assert _said(http, dialect, talk, stream=stream) == answers[talk.name]
+    right = expected(talk)
+    assert _said(http, dialect, talk, stream=stream) == right
 
 
 @pytest.mark.parametrize(("dialect", "route"), _COUNTS)
 @pytest.mark.parametrize("talk", _TALKS, ids=lambda talk: talk.name)
 def test_tokens_are_counted_before_as_they_are_afterwards(
-    http: httpx2.Client, request: pytest.FixtureRequest, talk: Talk, dialect: str, route: str
+    http: httpx2.Client, expected: Expected, talk: Talk, dialect: str, route: str
 ) -> None:
-    if talk.model == "see":
-        request.getfixturevalue("see")
-    counted = http.post(route, json=DIALECTS[dialect].body(talk))
-    assert counted.json()["input_tokens"] == _said(http, dialect, talk, stream=False).prompt_tokens
+    right = expected(talk).prompt_tokens
+    assert http.post(route, json=DIALECTS[dialect].body(talk)).json()["input_tokens"] == right
 
 
 @pytest.mark.parametrize("talk", [talk for talk in _TALKS if talk.name in _KNOWN], ids=lambda talk: talk.name)
-def test_some_answers_are_known(http: httpx2.Client, request: pytest.FixtureRequest, talk: Talk) -> None:
-    if talk.model == "see":
-        request.getfixturevalue("see")
-    said = _said(http, "native", talk, stream=False)
+def test_some_answers_are_known(expected: Expected, talk: Talk) -> None:
+    said = expected(talk)
     assert _KNOWN[talk.name](said), said
 
 

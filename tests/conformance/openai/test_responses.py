@@ -9,6 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from a3s_power.api.openai.responses_events import Told
+from a3s_power.api.openai.responses_wire import ResponsesRequest
 from a3s_power.core.errors import (
     LoadFailed,
     ModelNotFound,
@@ -297,6 +299,8 @@ def test_what_was_left_out_of_the_prompt_is_told(tmp_path: Path) -> None:
     done = Done("stop", Usage(prompt_tokens=1, dropped_messages=2, cut_tokens=3))
     usage = _posted(tmp_path, Text("a"), done).json()["usage"]
     assert usage["context"] == {"truncated_messages": 2, "truncated_tokens": 3}
+    usage = _posted(tmp_path, Text("a"), Done("stop", Usage(shifted=True))).json()["usage"]
+    assert usage["context"] == {"truncated_messages": 0, "truncated_tokens": 0, "shifted": True}
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -485,13 +489,6 @@ def test_a_body_that_cannot_be_read_is_refused_in_the_envelope(tmp_path: Path, b
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
-def test_a_compressed_body_is_refused_in_words(tmp_path: Path) -> None:
-    """Row 57: nothing here unpacks one."""
-    answer = client(tmp_path).post(_PATH, content=b"\x28\xb5\x2f\xfd", headers={"content-encoding": "zstd"})
-    assert answer.status_code == 415
-    assert "compressed" in answer.json()["error"]["message"]
-
-
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("error", "status"),
@@ -524,6 +521,17 @@ def test_an_error_after_it_is_told_twice(tmp_path: Path, error: PowerError, code
     assert [item["type"] for item in response["output"]] == ["reasoning"]
 
 
+def test_a_failure_while_a_client_was_only_told_to_wait_is_told_in_order() -> None:
+    told = Told(ResponsesRequest(model="m").begun("1"), "1")
+    frames = told.failed(RunnerDied("it died")).decode().split("\n\n")[:-1]
+    assert [frame.partition("\n")[0].removeprefix("event: ") for frame in frames] == [
+        "response.created",
+        "response.in_progress",
+        "error",
+        "response.failed",
+    ]
+
+
 def test_the_tokens_of_a_request_are_counted(tmp_path: Path) -> None:
     inference = FakeInference(Rendered("<hi>", tokens=7))
     http = client(tmp_path, service(tmp_path, inference))
@@ -553,7 +561,7 @@ def test_a_response_is_kept_when_it_is_whole(tmp_path: Path, responses: LocalRes
     answer = http.post(_PATH, json=_BODY | {"stream": stream})
     whole = _events(answer)[-1]["response"] if stream else answer.json()
     assert whole["store"] is True
-    path = f"{_PATH}/{whole['id']}"
+    path = f"/v1/responses/{whole['id']}"
     kept = http.get(path)
     assert (kept.status_code, kept.headers["content-type"], kept.json()) == (200, "application/json", whole)
     assert http.delete(path).json() == {"id": whole["id"], "object": "response", "deleted": True}

@@ -129,6 +129,8 @@ def test_what_was_left_out_of_a_prompt_is_told(tmp_path: Path) -> None:
     cut = Usage(prompt_tokens=7, output_tokens=2, dropped_messages=2, cut_tokens=5)
     usage = _asked(tmp_path, _CHAT, Text("a"), Done("stop", cut)).json()["usage"]
     assert usage["context"] == {"truncated_messages": 2, "truncated_tokens": 5}
+    usage = _asked(tmp_path, _CHAT, Text("a"), Done("stop", Usage(shifted=True))).json()["usage"]
+    assert usage["context"] == {"truncated_messages": 0, "truncated_tokens": 0, "shifted": True}
 
 
 def test_a_whole_chat(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The command's side of the talk: what it sends, what becomes of each answer, and of none."""
 
 import io
-import json
 import socket
 import threading
 
@@ -27,9 +26,15 @@ def test_a_question_is_json_and_so_is_the_answer() -> None:
     assert "Authorization" not in asked.headers
 
 
-def test_an_empty_answer_is_none() -> None:
-    with scripted({"POST /api/copy": Answer()}) as server:
-        assert _client(server).ask("POST", "/api/copy", {}) is None
+@pytest.mark.parametrize("answer", [Answer(), Answer(b"null"), Answer({})])
+def test_an_answer_of_nothing_is_an_empty_one(answer: Answer) -> None:
+    with scripted({"POST /api/copy": answer}) as server:
+        assert _client(server).ask("POST", "/api/copy", {}) == {}
+
+
+def test_an_answer_that_is_no_object_is_refused() -> None:
+    with scripted({"GET /api/ps": Answer([1])}) as server, pytest.raises(Refused, match="is not a JSON object"):
+        _client(server).models("/api/ps")
 
 
 def test_a_key_is_sent_and_a_prefix_stands_before_each_path() -> None:
@@ -220,8 +225,8 @@ def test_the_server_is_the_one_of_the_settings(
 
 
 def test_numbers_may_stay_as_they_were_written() -> None:
-    with scripted({"GET /x": Answer(b"[1e-7,0.10]")}) as server:
-        assert json.dumps(_client(server).ask("GET", "/x", read_float=str)) == '["1e-7", "0.10"]'
+    with scripted({"GET /x": Answer(b'{"x":[1e-7,0.10]}')}) as server:
+        assert _client(server).ask("GET", "/x", read_float=str) == {"x": ["1e-7", "0.10"]}
 
 
 def test_a_server_elsewhere_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def test_thinking_may_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_call_of_a_tool_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     answer = Answer()
     answer.thought("hm\n")
-    answer.call("weather", '{"city":"Rome"}')
+    answer.call({"name": "weather", "arguments": {"city": "Rome"}})
     assert capsys.readouterr().out == (
         "Thinking...\nhm\n...done thinking.\n\n"
         '  Model called a non-existent function \'weather()\' with arguments: {"city":"Rome"}\n'

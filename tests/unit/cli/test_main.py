@@ -107,6 +107,13 @@ def test_every_command_has_a_page(shell: Shell) -> None:
             assert shell(entry.alias, "-h") == ran
 
 
+@pytest.mark.parametrize(("hidden", "shown"), [("login", "signin"), ("logout", "signout")])
+def test_a_name_that_no_page_shows_means_the_command(shell: Shell, hidden: str, shown: str) -> None:
+    assert shell(hidden, "--help") == shell(shown, "--help")
+    assert shell(hidden) == shell(shown)
+    assert hidden not in shell("--help").out
+
+
 @pytest.mark.parametrize(
     ("one", "other", "edits"), [("run", "run", 0), ("rn", "run", 1), ("", "run", 3), ("nur", "run", 2), ("cp", "ps", 2)]
 )

@@ -35,6 +35,11 @@ def test_a_load_is_reported_done() -> None:
     assert (loaded.context_length, loaded.parallel, seen) == (7, 3, [1.0])
 
 
+def test_it_counts_words() -> None:
+    assert _echo().count(Job("one two  three", DEFAULTS)) == 3
+    assert _echo().count(Job([1, 2], DEFAULTS)) == 2
+
+
 def test_it_says_its_prompt_word_by_word() -> None:
     assert _run("a  b\nc ") == ("a|  b|\nc| ", Outcome(reason="stop", prompt_tokens=4, output_tokens=4))
 

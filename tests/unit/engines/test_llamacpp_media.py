@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from a3s_power.core.errors import PromptTooLong
 from a3s_power.core.options import DEFAULTS
 from a3s_power.engines import llamacpp_media
 from a3s_power.engines import llamacpp_wire as wire
@@ -57,3 +58,17 @@ def test_an_error_in_mid_stream_ends_it() -> None:
 @pytest.mark.parametrize(("architecture", "tokens"), [("qwen2vl", 1024), ("qwen3vlmoe", 1024), ("llama", -1)])
 def test_some_models_see_only_in_detail(architecture: str, tokens: int) -> None:
     assert llamacpp_media.least_tokens(architecture) == tokens
+
+
+def test_a_count_is_what_the_first_chunk_tells_of_the_prompt() -> None:
+    counter = llamacpp_media.Counter()
+    assert not counter.take(json.dumps({"content": ""}).encode())
+    assert counter.take(json.dumps(_PIECES[0]).encode())
+    assert counter.tokens == 9
+
+
+def test_a_count_that_cannot_be_made_says_why() -> None:
+    refused = {"error": {"code": 400, "message": "no room", "type": "exceed_context_size_error", "n_prompt_tokens": 7}}
+    with pytest.raises(PromptTooLong) as raised:
+        llamacpp_media.Counter().take(json.dumps(refused).encode())
+    assert raised.value.tokens == 7

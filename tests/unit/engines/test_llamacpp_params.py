@@ -10,7 +10,7 @@ from a3s_power.core.errors import LoadFailed, OutOfMemory
 from a3s_power.core.limits import MIB
 from a3s_power.core.model import Facts
 from a3s_power.engines.engine import LoadOptions
-from a3s_power.engines.llamacpp import missing_features
+from a3s_power.engines.llamacpp_library import missing_features
 from a3s_power.engines.llamacpp_params import (
     CACHE_TYPES,
     Machine,

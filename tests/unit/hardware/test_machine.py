@@ -1,5 +1,6 @@
 """What a machine has, read from made-up system files."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_cores_are_whole_ones_that_may_be_used(
                 "proc/self/cgroup": "0::/a\n",
                 "sys/fs/cgroup/a/memory.max": f"{4 * GIB}\n",
                 "sys/fs/cgroup/a/memory.current": f"{3 * GIB}\n",
-                "sys/fs/cgroup/a/memory.stat": f"anon 1\ninactive_file {GIB}\n",
+                "sys/fs/cgroup/a/memory.stat": f"anon 1\nactive_file {GIB // 4}\ninactive_file {GIB * 3 // 4}\n",
             },
             4 * GIB,
             2 * GIB,
@@ -172,3 +173,10 @@ def test_this_machine_has_something() -> None:
     machine = Machine.look()
     assert machine.cores >= 1
     assert 0 < machine.free_bytes <= machine.memory_bytes
+
+
+def test_what_a_process_has_in_memory_is_read_in_pages(tmp_path: Path) -> None:
+    (tmp_path / "proc/7").mkdir(parents=True)
+    (tmp_path / "proc/7/statm").write_text("1000 25 3 1 0 9 0\n", encoding="ascii")
+    assert memory.resident(7, tmp_path) == 25 * os.sysconf("SC_PAGE_SIZE")
+    assert memory.resident(8, tmp_path) == 0

@@ -8,7 +8,7 @@ import pytest
 
 from a3s_power.core.events import Text, Thinking, ToolCalls
 from a3s_power.core.messages import Tool
-from a3s_power.output.families import PARSERS, Asked
+from a3s_power.output.families import PARSERS, Prompted
 from a3s_power.output.parser import OutputParser
 from a3s_power.prompt.readings import READINGS
 
@@ -39,7 +39,7 @@ Part = tuple[str, Any]
 def read(family: str, *pieces: str, tools: tuple[Tool, ...] = TOOLS, **asked: Any) -> list[Part]:
     """What is said: thoughts, texts, and calls with their arguments."""
     ids = itertools.count()
-    reader = PARSERS[family](Asked(tools=tools, **asked))
+    reader = PARSERS[family](Prompted(tools=tools, **asked))
     parser = OutputParser(family=reader, new_id=lambda: f"call_{next(ids)}")
     said: list[Part] = []
     for event in [*(event for piece in pieces for event in parser.feed(piece)), *parser.close()]:
@@ -143,7 +143,7 @@ def test_every_family_calls_tools(family: str) -> None:
 @pytest.mark.parametrize("family", sorted({*CALLS, *ALIKE} - {"harmony", "glimmer"}))
 def test_a_call_comes_out_before_the_answer_ends(family: str) -> None:
     text = CALLS[ALIKE.get(family, family)]
-    reader = PARSERS[family](Asked(tools=TOOLS))
+    reader = PARSERS[family](Prompted(tools=TOOLS))
     early = [part for sign in text for part in reader.feed(sign)]
     assert early == [OSLO, NOON]
     assert reader.close() == []
@@ -323,7 +323,7 @@ def test_glimmer_thinks_in_messages_to_itself() -> None:
 
 
 def test_calls_have_ids_and_places() -> None:
-    parser = OutputParser(family=PARSERS["qwen3"](Asked(tools=TOOLS)))
+    parser = OutputParser(family=PARSERS["qwen3"](Prompted(tools=TOOLS)))
     calls = [call for event in parser.feed(CALLS["qwen3"]) if isinstance(event, ToolCalls) for call in event.calls]
     assert [call.index for call in calls] == [0, 1]
     assert len({call.id for call in calls}) == 2

@@ -103,7 +103,7 @@ def test_blanks_before_a_call_are_none_of_the_answer() -> None:
     assert read(["\n", "\n", '<tool_call>{"name":"get_time","arguments":{}}']) == [call("get_time", {})]
 
 
-@pytest.mark.parametrize("said", ["\n \n", "a <tool_", "no calls here", ""])
+@pytest.mark.parametrize("said", ["\n \n", "a <tool_", "\n<tool_call> no", "no calls here", ""])
 def test_an_answer_without_calls_is_text(said: str) -> None:
     assert "".join(map(str, read(said))) == said
     assert "".join(map(str, read([said]))) == said
@@ -130,6 +130,8 @@ def test_an_answer_without_calls_is_text(said: str) -> None:
         ),
         ("[", "[1, [2]] it is", ["[1, [2]] it is"]),
         ("[", "no", ["no"]),
+        ("[", "\n[1] it is", ["\n[1] it is"]),
+        ("{", "\n {", ["\n {"]),
         ("[TOOL_CALLS][", '[TOOL_CALLS][{"name":"get_time","arguments":{}}]', [call("get_time", {})]),
     ],
 )

@@ -16,8 +16,8 @@ import pytest
 from a3s_power.core.errors import BadConfig, Cancelled, Unreachable
 from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.exchange import Exchange
-from a3s_power.registry.gate import Gate
 from a3s_power.registry.outbound import Outbound
+from a3s_power.registry.throttle import Throttle
 from a3s_power.registry.urls import Url
 from tests.internet import Authority, Internet
 from tests.pulling import HURRY
@@ -326,28 +326,28 @@ def test_a_host_that_moved_is_found_again_but_not_inside() -> None:
             assert talk.ask("GET", url, Cancel()).read(100) == b"content"
 
 
-def test_a_gate_lets_so_much_through_in_a_second() -> None:
-    gate, cancel = Gate(1_000_000), Cancel()
-    assert gate.step == 50_000
-    assert Gate().step == 0
+def test_a_throttle_lets_so_much_through_in_a_second() -> None:
+    throttle, cancel = Throttle(1_000_000), Cancel()
+    assert throttle.step == 50_000
+    assert Throttle().step == 0
     cancel.ask()
-    Gate().take(10**12, cancel)
+    Throttle().take(10**12, cancel)
     with pytest.raises(Cancelled):
-        gate.take(10**12, cancel)
+        throttle.take(10**12, cancel)
 
 
 def test_transfers_step_back_while_somebody_is_answered() -> None:
     answering, cancel = threading.Event(), Cancel()
-    gate = Gate(courtesy=1, busy=answering.is_set)
-    gate.take(10**12, cancel)
+    throttle = Throttle(courtesy=1, busy=answering.is_set)
+    throttle.take(10**12, cancel)
     answering.set()
     cancel.ask()
     with pytest.raises(Cancelled):
-        gate.take(10**12, cancel)
+        throttle.take(10**12, cancel)
 
 
 def test_courtesy_does_not_widen_a_limit() -> None:
-    gate, cancel = Gate(1, courtesy=10**12, busy=lambda: True), Cancel()
+    throttle, cancel = Throttle(1, courtesy=10**12, busy=lambda: True), Cancel()
     cancel.ask()
     with pytest.raises(Cancelled):
-        gate.take(10**6, cancel)
+        throttle.take(10**6, cancel)

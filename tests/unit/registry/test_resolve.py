@@ -26,8 +26,8 @@ from a3s_power.gguf.layout import TensorType, ValueType
 from a3s_power.gguf.writer import Tensor, Typed, write
 from a3s_power.registry.huggingface import HubFile, choose, tag_of
 from a3s_power.registry.resolve import known_models
+from a3s_power.registry.sources import Named, read_source
 from a3s_power.registry.urls import Url
-from a3s_power.registry.wishes import Named, read_source
 from tests.hubs import WORLD, Net
 from tests.internet import Authority, Internet
 from tests.pulling import pull, supply

@@ -85,6 +85,11 @@ def test_time_and_level_are_left_out() -> None:
     assert plain("anything else") == "anything else"
 
 
+def test_an_assertion_about_the_model_is_told_in_words() -> None:
+    line = "/src/llama-vocab.cpp:2665: GGML_ASSERT(id_to_token.size() == token_to_id.size()) failed"
+    assert _tail(line).death_reason == "the vocabulary has a token twice: llama.cpp cannot load such a model"
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [(-9, "killed by SIGKILL"), (-6, "killed by SIGABRT"), (-99, "killed by signal 99"), (1, "exit status 1")],

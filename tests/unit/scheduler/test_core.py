@@ -7,7 +7,7 @@ import pytest
 
 from a3s_power.core.durations import NEVER
 from a3s_power.core.errors import Busy, LoadFailed, QueueFull
-from a3s_power.scheduler.core import Command, Core, Grant, Limits, Load, Reject, Unload
+from a3s_power.scheduler.core import BATCH_WAITS, Command, Core, Grant, Limits, Load, Reject, Unload
 from a3s_power.scheduler.need import Ask
 from tests.scheduling import a_model, an_ask
 
@@ -162,6 +162,23 @@ def test_a_model_that_does_not_fit_beside_the_others_waits_for_room() -> None:
     assert core.requested(big, 2) == [Unload(1)]
     assert core.gone(1, 3) == [Unload(2)]
     assert core.gone(2, 4) == [Load(3, big)]
+
+
+def test_weights_that_two_children_map_are_counted_once() -> None:
+    core, embed = a_core(memory_bytes=100), an_ask(2, embedding=True, memory_bytes=70, shared_bytes=60)
+    idle(core, an_ask(1, memory_bytes=80, shared_bytes=60), 1)
+    assert core.requested(embed, 2) == [Load(2, embed)]
+
+
+def test_memory_that_others_have_taken_makes_room_scarce_and_back_again() -> None:
+    core, second, third = a_core(memory_bytes=100), an_ask(2, "b", memory_bytes=30), an_ask(3, "c", memory_bytes=30)
+    idle(core, an_ask(1, "a", memory_bytes=30), 1)
+    assert core.room(50, 1) == []
+    assert core.requested(second, 2) == [Unload(1)]
+    assert core.gone(1, 3) == [Load(2, second)]
+    assert core.loaded(2, 1, 4) == [Grant(2, 2)]
+    assert core.requested(third, 5) == []
+    assert core.room(60, 6) == [Load(3, third)]
 
 
 def test_a_model_alone_is_always_tried() -> None:
@@ -416,6 +433,86 @@ def test_the_end_rejects_who_waits_and_ends_every_child_once() -> None:
     [refusal] = core.requested(an_ask(5), 4)
     assert isinstance(refusal, Reject)
     assert isinstance(refusal.error, Busy)
+
+
+def granted(commands: list[Command]) -> list[int]:
+    return [one.ticket for one in commands if isinstance(one, Grant)]
+
+
+def served(core: Core, *running: int) -> list[int]:
+    """Let those who are served leave one after the other, and tell who was served in which order."""
+    order = list(running)
+    for ticket in order:
+        order += granted(core.left(ticket, ticket))
+    return order
+
+
+def test_clients_take_turns() -> None:
+    core = a_core()
+    ready(core, an_ask(1, client="many"), 1)
+    for ticket in range(2, 7):
+        core.requested(an_ask(ticket, client="many"), ticket)
+    core.requested(an_ask(7, client="few"), 7)
+    core.requested(an_ask(8, client="few"), 8)
+    core.requested(an_ask(9, client="one"), 9)
+    assert [core.place(ticket, 9) for ticket in range(1, 10)] == [0, 2, 4, 5, 6, 7, 0, 3, 1]
+    assert served(core, 1) == [1, 7, 9, 2, 8, 3, 4, 5, 6]
+
+
+def test_a_client_with_a_long_queue_for_one_model_does_not_keep_another_from_loading_its_own() -> None:
+    core, other = a_core(max_loaded=1), an_ask(9, "b", client="other")
+    ready(core, an_ask(1, client="many"), 1)
+    for ticket in range(2, 9):
+        core.requested(an_ask(ticket, client="many"), ticket)
+    assert core.requested(other, 9) == []
+    assert core.left(1, 10) == [Unload(1)]
+    assert core.gone(1, 11) == [Load(2, other)]
+
+
+def test_batch_work_gives_way_until_it_has_waited_long() -> None:
+    core = a_core()
+    ready(core, an_ask(1), 1)
+    core.requested(an_ask(2, batch=True), 0)
+    core.requested(an_ask(3), 1)
+    core.requested(an_ask(4), 2)
+    assert granted(core.left(1, 3)) == [3]
+    assert granted(core.left(3, BATCH_WAITS)) == [2]
+
+
+def test_who_stands_last_is_turned_away_when_the_queue_is_full() -> None:
+    core = a_core(max_queue=2)
+    ready(core, an_ask(1, client="many"), 1)
+    for ticket in (2, 3):
+        assert core.requested(an_ask(ticket, client="many"), 1) == []
+    assert rejected(core.requested(an_ask(4, client="other"), 2)) == [(3, "QueueFull")]
+    assert rejected(core.requested(an_ask(5, client="many"), 3)) == [(5, "QueueFull")]
+    assert served(core, 1) == [1, 4, 2]
+
+
+def test_nobody_waits_beyond_a_deadline() -> None:
+    core = a_core()
+    ready(core, an_ask(1), 1)
+    assert core.requested(an_ask(2, deadline=5.0), 1) == []
+    assert core.deadline == 5.0
+    assert core.passed(4.9) == []
+    assert rejected(core.passed(5.0)) == [(2, "Overdue")]
+    assert core.left(2, 6) == []
+    assert core.deadline == math.inf
+
+
+def test_a_deadline_of_now_takes_what_is_free() -> None:
+    core = a_core()
+    ready(core, an_ask(1), 1, slots=2)
+    assert core.requested(an_ask(2, deadline=1.0), 1.0) == [Grant(2, 1)]
+    assert rejected(core.requested(an_ask(3, deadline=1.0), 1.0)) == [(3, "Overdue")]
+
+
+def test_a_load_that_was_only_for_one_whose_time_is_over_is_given_up() -> None:
+    core = a_core()
+    core.requested(an_ask(1, deadline=5.0), 0)
+    commands = core.passed(5.0)
+    assert rejected(commands) == [(1, "Overdue")]
+    assert commands[1:] == [Unload(1)]
 
 
 def test_news_of_a_child_that_is_no_more_changes_nothing() -> None:

@@ -1,6 +1,8 @@
 """The scheduler with children that do as they are told: who waits, who is told what, and what is given back."""
 
 import asyncio
+import contextvars
+import functools
 import math
 import time
 from collections.abc import AsyncIterator
@@ -22,11 +24,15 @@ from a3s_power.core.errors import (
     LoadFailed,
     LoadStalled,
     OutOfMemory,
+    Overdue,
     PowerError,
     QueueFull,
 )
+from a3s_power.core.events import Waiting
 from a3s_power.hardware.machine import Machine
 from a3s_power.runner.runner import Runner
+from a3s_power.scheduler import placement
+from a3s_power.scheduler.footprints import Footprints
 from a3s_power.scheduler.loop import Lease, Scheduler
 from a3s_power.scheduler.need import Need
 from a3s_power.scheduler.settings import Settings
@@ -36,11 +42,24 @@ from tests.scheduling import GIB, MACHINE, FakeChildren, a_model, a_need
 
 @asynccontextmanager
 async def a_scheduler(
-    children: FakeChildren, *, machine: Machine = MACHINE, speeds: Speeds | None = None, **settings: Any
+    children: FakeChildren,
+    *,
+    machine: Machine = MACHINE,
+    speeds: Speeds | None = None,
+    footprints: Footprints | None = None,
+    taken: int = 0,
+    **settings: Any,
 ) -> AsyncIterator[Scheduler]:
     """A scheduler over fake children; whatever hangs in it fails the test."""
     with anyio.fail_after(20):
-        async with Scheduler(Settings(**settings), children.spawn, look=lambda: machine, speeds=speeds) as scheduler:
+        async with Scheduler(
+            Settings(**settings),
+            children.spawn,
+            look=lambda: machine,
+            weigh=lambda _pid: taken,
+            speeds=speeds,
+            footprints=footprints,
+        ) as scheduler:
             yield scheduler
 
 
@@ -111,6 +130,32 @@ async def test_a_model_is_loaded_once_and_used_again() -> None:
         assert await used(scheduler, a_need("b", weights="a")) == 1
         assert await used(scheduler, a_need(embedding=True)) == 2
     assert len(children.started) == 2
+
+
+async def test_who_listens_hears_what_is_waited_for_and_nothing_twice() -> None:
+    children, heard = FakeChildren(ready=False), dict[int, list[Waiting]]()
+    async with a_scheduler(children, num_parallel=1) as scheduler, task_group() as tasks:
+        granted, done = anyio.Event(), anyio.Event()
+
+        async def ask(number: int) -> None:
+            async with scheduler.acquire(a_need(), heard.setdefault(number, []).append):
+                granted.set()
+                await done.wait()
+
+        for number in range(3):
+            tasks.start_soon(ask, number)
+        runner = await children.child(1)
+        for fraction in (0.5, 0.5, 1.0):
+            runner.report(fraction)
+        runner.finish(parallel=1)
+        await granted.wait()
+        done.set()
+    loading = [Waiting("loading", fraction=fraction) for fraction in (0.0, 0.5, 1.0)]
+    assert heard == {
+        0: loading,
+        1: [*loading, Waiting("queued", 0)],
+        2: [*loading, Waiting("queued", 1), Waiting("queued", 0)],
+    }
 
 
 async def test_slots_are_given_in_turn() -> None:
@@ -355,6 +400,20 @@ async def test_the_next_ask_after_a_death_loads_anew() -> None:
         assert await used(scheduler, a_need()) == 2
 
 
+async def test_a_death_outside_of_any_task_lets_the_next_model_in() -> None:
+    children = FakeChildren()
+    async with a_scheduler(children, max_loaded=1) as scheduler, task_group() as tasks:
+        running, waiting = Client(scheduler, a_need("a")), Client(scheduler, a_need("b"))
+        tasks.start_soon(running)
+        await running.granted.wait()
+        tasks.start_soon(waiting)
+        await settled()
+        asyncio.get_running_loop().call_soon(children.started[0].die, context=contextvars.Context())
+        await waiting.granted.wait()
+        await running.done()
+        await waiting.done()
+
+
 async def test_a_child_with_something_stuck_in_it_is_replaced_when_nobody_uses_it() -> None:
     children = FakeChildren()
     async with a_scheduler(children, num_parallel=2) as scheduler:
@@ -364,6 +423,15 @@ async def test_a_child_with_something_stuck_in_it_is_replaced_when_nobody_uses_i
             await settled()
             assert not children.started[0].stopped.is_set()
         await children.started[0].stopped.wait()
+        assert await used(scheduler, a_need()) == 2
+
+
+async def test_a_child_that_is_stuck_is_replaced() -> None:
+    children = FakeChildren()
+    async with a_scheduler(children, stall_timeout=0.05) as scheduler, scheduler.acquire(a_need()):
+        children.started[0].stuck_seconds = 0.06
+        await children.started[0].stopped.wait()
+        assert children.started[0].failed == "model runner made no progress for 0.05s and was replaced"
         assert await used(scheduler, a_need()) == 2
 
 
@@ -379,6 +447,16 @@ async def test_too_many_who_wait_are_turned_away() -> None:
         await running.done()
         await waiting.granted.wait()
         await waiting.done()
+
+
+async def test_who_has_waited_long_enough_is_told_so() -> None:
+    async with a_scheduler(FakeChildren()) as scheduler, scheduler.acquire(a_need()):
+        with pytest.raises(Overdue):
+            await used(scheduler, a_need(patience=0.01))
+        with pytest.raises(Overdue):
+            await used(scheduler, a_need(patience=0.0))
+    async with a_scheduler(FakeChildren()) as scheduler, scheduler.acquire(a_need(patience=60.0)) as lease:
+        assert lease.runner.pid == 1
 
 
 async def test_a_model_too_large_for_the_machine_is_refused_without_a_child() -> None:
@@ -399,6 +477,56 @@ async def test_a_context_that_is_lowered_is_logged(caplog: pytest.LogCaptureFixt
         assert lease.options.context_length < 100_000
     [warning] = [record for record in caplog.records if record.message == "model is not loaded quite as asked for"]
     assert vars(warning)["fields"]["num_ctx"] == f"100000 -> {lease.options.context_length}"
+
+
+async def test_what_a_load_took_is_remembered_and_foreseen_the_next_time(tmp_path: Path) -> None:
+    file, need = tmp_path / "footprints.json", a_need(num_ctx=4096)
+    foreseen = placement.claim(need, Settings(), MACHINE).memory_bytes
+    async with a_scheduler(FakeChildren(), footprints=Footprints(file), taken=2 * foreseen) as scheduler:
+        await used(scheduler, need)
+        [resident] = scheduler.resident()
+        assert 2 * foreseen < resident.memory_bytes < 2.2 * foreseen, "and a little for the first request"
+    again = Footprints(file)
+    claim = placement.claim(need, Settings(), MACHINE, seen=functools.partial(again.seen, need))
+    assert claim.memory_bytes == resident.memory_bytes
+    other = a_need(num_ctx=2048)
+    assert placement.claim(other, Settings(), MACHINE, seen=functools.partial(again.seen, other)) == placement.claim(
+        other, Settings(), MACHINE
+    )
+
+
+async def test_what_is_loaded_with_less_for_want_of_memory_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    tight = Machine(x86=True, cores=2, memory_bytes=16 * GIB, free_bytes=GIB)
+    async with (
+        a_scheduler(FakeChildren(), machine=tight, num_parallel=4) as scheduler,
+        scheduler.acquire(a_need(num_ctx=8192)) as lease,
+    ):
+        assert (lease.options.parallel, lease.options.kv_cache_type) == (1, "f16")
+        [resident] = scheduler.resident()
+    assert resident.reason == "num_parallel 4 -> 1"
+    assert resident.placement == "CPU, 1 slot of 8192 tokens, f16 cache, 2 threads"
+    assert [record.message for record in caplog.records].count("model is not loaded quite as asked for") == 1
+
+
+async def test_what_does_not_fit_into_the_free_memory_is_refused_with_both_numbers() -> None:
+    full = Machine(x86=True, cores=2, memory_bytes=16 * GIB, free_bytes=GIB // 2)
+    children = FakeChildren()
+    async with a_scheduler(children, machine=full) as scheduler:
+        with pytest.raises(OutOfMemory, match=r"requires more system memory \(\d+ MB\) than is available \(536 MB\)"):
+            await used(scheduler, a_need())
+    assert children.started == []
+
+
+async def test_an_idle_model_leaves_for_another_when_others_have_taken_the_memory() -> None:
+    children, machine = FakeChildren(), [MACHINE]
+    with anyio.fail_after(20):
+        async with Scheduler(
+            Settings(), children.spawn, look=lambda: machine[0], weigh=lambda _pid: 700 * 1024**2
+        ) as scheduler:
+            machine[0] = Machine(x86=True, cores=8, memory_bytes=16 * GIB, free_bytes=GIB)
+            await used(scheduler, a_need("a", num_ctx=4096, use_mmap=False))
+            await used(scheduler, a_need("b", num_ctx=4096, use_mmap=False))
+            assert [one.model.name.model for one in scheduler.resident()] == ["b"]
 
 
 async def test_what_was_measured_counts_at_the_next_load_and_in_the_next_process(tmp_path: Path) -> None:

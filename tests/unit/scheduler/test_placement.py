@@ -132,7 +132,9 @@ def test_slots_are_the_setting_but_for_what_can_have_only_one(said: dict[str, An
         pytest.param({}, 700, 160, id="to the nearest 32"),
         pytest.param({}, 1e6, 2048, id="fast"),
         pytest.param({"num_batch": 7}, 500, 7, id="said"),
-        pytest.param({"num_batch": 0}, 500, 1, id="never none, which the engine dies of"),
+        pytest.param({"num_batch": 1}, 500, 2, id="never one, which the engine dies of"),
+        pytest.param({"num_batch": 0}, 500, 128, id="automatic by Ollama's word for it"),
+        pytest.param({"num_batch": -1}, 500, 128, id="automatic, too"),
         pytest.param({"embedding": True, "num_ctx": 512}, 500, 512, id="a whole text"),
         pytest.param({"embedding": True, "num_ctx": 512, "num_batch": 64}, 500, 512, id="a whole text, whatever said"),
     ],
@@ -278,3 +280,65 @@ def test_an_image_encoder_counts_where_it_is_loaded(embedding: bool, more: int) 
     seeing = msgspec.structs.replace(need, model=msgspec.structs.replace(need.model, manifest=manifest))
     claims = [placement.claim(one, Settings(), MACHINE) for one in (need, seeing)]
     assert claims[1].memory_bytes - claims[0].memory_bytes == more
+
+
+@pytest.mark.parametrize(
+    ("free", "given"),
+    [
+        pytest.param(4 * GIB, (4, "f16", 8192), id="all there"),
+        pytest.param(1400 * MIB, (2, "f16", 8192), id="fewer slots first"),
+        pytest.param(1001 * MIB, (1, "f16", 8192), id="as few as are needed"),
+        pytest.param(800 * MIB, (1, "q8_0", 8192), id="then a smaller cache"),
+        pytest.param(740 * MIB, (1, "q8_0", 3840), id="then less context"),
+        pytest.param(0, (4, "f16", 8192), id="nobody knows"),
+    ],
+)
+def test_what_is_short_of_memory_is_shrunk_in_a_fixed_order(free: int, given: tuple[int, str, int]) -> None:
+    need = a_need(num_ctx=8192)
+    claim = placement.claim(need, Settings(num_parallel=4), MACHINE)
+    options = placement.fitted(need, claim, a_machine(free_bytes=free)).options
+    assert (options.parallel, options.kv_cache_type, options.context_length) == given
+
+
+def test_a_cache_that_may_not_be_quantised_stays_as_it_is() -> None:
+    need = a_need(num_ctx=8192, flash_attention=False)
+    claim = placement.claim(need, Settings(), MACHINE)
+    options = placement.fitted(need, claim, a_machine(free_bytes=850 * MIB)).options
+    assert options.kv_cache_type == "f16"
+    assert options.context_length < 8192
+
+
+def test_what_ran_before_is_not_refused_for_what_it_was_seen_to_take() -> None:
+    machine = a_machine(memory_bytes=2 * GIB, free_bytes=0)
+    claim = placement.claim(a_need(), Settings(), machine, seen=lambda _options: 3 * GIB)
+    assert claim.memory_bytes == placement.usable_bytes(machine)
+
+
+def test_weights_are_shared_where_they_are_mapped() -> None:
+    for use_mmap, shared in ((None, FACTS.weights_bytes), (False, 0)):
+        claim = placement.claim(a_need(use_mmap=use_mmap), Settings(), MACHINE)
+        assert claim.shared_bytes == shared
+
+
+def test_room_is_what_is_free_and_what_models_would_give_back() -> None:
+    assert placement.room(a_machine(free_bytes=GIB), GIB) == 2 * GIB - placement.SPARE_BYTES
+    assert placement.room(a_machine(free_bytes=16 * GIB), GIB) == placement.usable_bytes(MACHINE)
+    assert placement.room(a_machine(free_bytes=0), GIB) == placement.usable_bytes(MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("said", "free", "slots", "context"),
+    [
+        pytest.param({}, 12 * GIB, 8, 17_664, id="many, and what is left for the context"),
+        pytest.param({}, 2 * GIB, 5, 4608, id="as many as there is room for"),
+        pytest.param({}, 100 * MIB, 1, 4096, id="one at least"),
+        pytest.param({"num_ctx": 32_768}, 12 * GIB, 4, 32_768, id="of the context that was said"),
+        pytest.param({"embedding": True}, 12 * GIB, 1, 4096, id="one for vectors"),
+        pytest.param({"facts": facts(kv_heads=())}, 12 * GIB, 8, 4096, id="a model of unknown shape"),
+    ],
+)
+def test_automatic_slots_take_the_share_of_the_free_memory(
+    said: dict[str, Any], free: int, slots: int, context: int
+) -> None:
+    options = planned(a_need(**said), Settings(num_parallel=-1), a_machine(free_bytes=free))
+    assert (options.parallel, options.context_length) == (slots, context)

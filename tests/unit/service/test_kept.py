@@ -105,6 +105,7 @@ async def test_a_chain_stays_together_while_it_is_used(tmp_path: Path) -> None:
 
 
 async def test_they_take_no_more_room_than_they_may(tmp_path: Path) -> None:
+    """DOS-21."""
     with _opened(tmp_path, count=1000, size=100_000) as responses:
         for number in range(50):
             await responses.keep(_response(number, items=b"x" * 10_000))

@@ -103,16 +103,23 @@ class _Whole:
     def _answer(self, done: Done) -> dict[str, Any]:
         thinking = "".join(self._thinking)
         said = {"role": "assistant", "content": "".join(self._texts)}
+        usage = done.usage
+        cut = {
+            "dropped_messages": usage.dropped_messages,
+            "cut_tokens": usage.cut_tokens,
+            "context_shifted": usage.shifted,
+        }
         return {
             "model": self._model,
             "created_at": moment(datetime.now(UTC)),
             "message": said | ({"thinking": thinking} if thinking else {}),
             "done": True,
             "done_reason": done.reason,
-            "total_duration": done.usage.total_ns,
-            "load_duration": done.usage.load_ns,
-            "prompt_eval_count": done.usage.prompt_tokens,
-            "prompt_eval_duration": done.usage.prompt_ns,
-            "eval_count": done.usage.output_tokens,
-            "eval_duration": done.usage.output_ns,
+            "total_duration": usage.total_ns,
+            "load_duration": usage.load_ns,
+            "prompt_eval_count": usage.prompt_tokens,
+            "prompt_eval_duration": usage.prompt_ns,
+            "eval_count": usage.output_tokens,
+            "eval_duration": usage.output_ns,
+            **{name: value for name, value in cut.items() if value},
         }

@@ -38,8 +38,8 @@ class Said(msgspec.Struct, kw_only=True, omit_defaults=True):
     thinking: str = ""
 
 
-class ChatAnswer(msgspec.Struct, kw_only=True):
-    """A conversation answered. Durations are in nanoseconds."""
+class ChatAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A conversation answered. Durations are in nanoseconds; what of it was left out is told only where some was."""
 
     model: str
     created_at: str
@@ -52,6 +52,9 @@ class ChatAnswer(msgspec.Struct, kw_only=True):
     prompt_eval_duration: int
     eval_count: int
     eval_duration: int
+    dropped_messages: int = 0
+    cut_tokens: int = 0
+    context_shifted: bool = False
 
 
 class Listed(msgspec.Struct, kw_only=True):

@@ -30,8 +30,17 @@ _KINDS: Final = {
 _HEADERS: Final = {413: {"Connection": "close"}, 503: {"Retry-After": "1"}}
 """The rest of a body that is too large is not read, so the connection cannot be used again."""
 
+_NO_THREADS: Final = "conversations are not kept here: send the whole of it, without thread"
+
 Block = dict[str, Any]
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
+
+
+class NoThreads(BadRequest):
+    """A request that begins or goes on with a conversation kept by the server; clients then send the whole of it."""
+
+    def __init__(self, message: str = _NO_THREADS) -> None:
+        super().__init__(message)
 
 
 def answer(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -66,7 +75,9 @@ def _status(error: PowerError) -> int:
 
 
 def _failure(error: PowerError, status: int) -> dict[str, Any]:
-    detail = {"type": _KINDS.get(status, "api_error"), "message": sentence(error)}
+    detail: dict[str, Any] = {"type": _KINDS.get(status, "api_error"), "message": sentence(error)}
+    if isinstance(error, NoThreads):
+        detail["details"] = {"error_code": "thread_unsupported_request"}
     return {"type": "error", "error": detail, "request_id": _request_id()}
 
 
@@ -75,13 +86,19 @@ def message_id() -> str:
     return f"msg_{token_hex(12)}"
 
 
-def usage(counts: Usage) -> dict[str, int]:
-    """Token counts as the API defines them: those read from a cache are counted apart from the rest of the prompt."""
+def usage(counts: Usage) -> dict[str, Any]:
+    """Token counts as the API defines them: those read from a cache are counted apart from the rest of the prompt.
+
+    What was left out of the conversation is told only where something was.
+    """
+    cut = {"truncated_messages": counts.dropped_messages, "truncated_tokens": counts.cut_tokens}
+    shifted = {"shifted": True} if counts.shifted else {}
     return {
         "input_tokens": counts.prompt_tokens - counts.cached_tokens,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": counts.cached_tokens,
         "output_tokens": counts.output_tokens,
+        **({"context": cut | shifted} if any(cut.values()) or shifted else {}),
     }
 
 

@@ -7,11 +7,18 @@ import msgspec
 from a3s_power.api.openapi import Dialect, Parameter, Told
 
 
-class ErrorDetail(msgspec.Struct, kw_only=True):
+class ErrorDetails(msgspec.Struct, kw_only=True):
+    """By which clients know what to do about it."""
+
+    error_code: str
+
+
+class ErrorDetail(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What went wrong."""
 
     type: str
     message: str
+    details: ErrorDetails | None = None
 
 
 class Error(msgspec.Struct, kw_only=True):
@@ -61,13 +68,22 @@ class SearchResultBlock(msgspec.Struct, kw_only=True):
     content: SearchError
 
 
+class Cut(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What of the conversation was left out; `shifted` where the context became full while the model answered."""
+
+    truncated_messages: int
+    truncated_tokens: int
+    shifted: bool = False
+
+
 class Usage(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Token counts; those read from a cache are counted apart."""
+    """Token counts; those read from a cache are counted apart. `context` is there only where something was left out."""
 
     input_tokens: int
     output_tokens: int
     cache_creation_input_tokens: int = 0
     cache_read_input_tokens: int = 0
+    context: Cut | None = None
 
 
 Reason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
@@ -181,20 +197,62 @@ _BLOCKS: Final = (TextBlock, ThinkingBlock, ToolUseBlock, SearchResultBlock)
 _EVENTS: Final = (MessageStart, Ping, BlockStart, BlockDelta, BlockStop, MessageDelta, MessageStop)
 _BLOCK: Final = {"anyOf": [{"$ref": f"anthropic.{kind.__name__}"} for kind in _BLOCKS]}
 
+_TEXT: Final = {"type": "string"}
+_NAME: Final = {"type": "string", "minLength": 1}
+_FILE: Final = {
+    "type": "object",
+    "required": ["type", "data"],
+    "properties": {
+        "type": {"const": "base64"},
+        "data": {"type": "string", "contentEncoding": "base64", "pattern": "^([A-Za-z0-9+/]{4})*$"},
+    },
+}
+
+
+def _given(kind: str, **fields: dict[str, Any]) -> dict[str, Any]:
+    """A block of a request."""
+    return {"required": ["type", *fields], "properties": {"type": {"const": kind}, **fields}}
+
+
+_CALL: Final[dict[str, dict[str, Any]]] = {"id": _NAME, "name": _NAME, "input": {"type": "object"}}
+_GIVEN: Final = [
+    _given("text", text=_TEXT),
+    _given("image", source=_FILE),
+    _given("thinking", thinking=_TEXT),
+    _given("tool_use", **_CALL),
+    _given("server_tool_use", **_CALL),
+    _given("tool_result", tool_use_id=_TEXT),
+    _given("web_search_tool_result", tool_use_id=_TEXT),
+    _given("document", source={"type": "object"}),
+]
+
 ERRORS: Final = (Error,)
 SHAPES: Final[dict[str, dict[str, Any]]] = {
     "Message.content": {"type": "array", "items": _BLOCK},
+    "Turn.role": {"enum": ["user", "assistant"]},
+    "Turn.content": {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "minItems": 1, "items": {"$ref": "anthropic.Block"}},
+        ]
+    },
+    "Turn": {"required": ["role", "content"]},
+    "Block": {"anyOf": _GIVEN},
+    "MessagesRequest.max_tokens": {"type": "integer", "minimum": 1},
     "content_block": _BLOCK,
     "source": {"type": "object", "properties": {"type": {"type": "string"}, "data": {"type": "string"}}},
     "input": {"type": ["object", "null"]},
     "Block.content": {"type": ["string", "array", "object", "null"], "items": {"$ref": "anthropic.Block"}},
     "input_schema": {"type": ["object", "null"], "description": "A JSON Schema"},
+    "thread": {"type": "null", "description": "Taken only so that it can be refused in words"},
     "effort": {"enum": ["low", "medium", "high", "xhigh", "max", None]},
     "OutputConfig.format": {
         "type": ["object", "null"],
         "properties": {"type": {"enum": ["json_schema", "text"]}, "schema": {"type": "object"}},
     },
-    "keep_alive": {"type": ["string", "number", "null"]},
+    "keep_alive": {
+        "anyOf": [{"type": "string", "pattern": r"^-?([0-9]{1,4}(ms|s|m|h))+$"}, {"type": ["number", "null"]}]
+    },
 }
 
 DIALECT: Final = Dialect(

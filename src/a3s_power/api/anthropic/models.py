@@ -12,6 +12,8 @@ from a3s_power.core.errors import BadRequest, ModelNotFound
 from a3s_power.core.names import ModelName
 
 _MOST: Final = 1000
+_DIGITS: Final = 100
+"""Of a number that is read at all."""
 
 
 async def list_models(call: Call) -> Response:
@@ -53,6 +55,6 @@ def _model(name: ModelName, modified: datetime) -> dict[str, Any]:
 def _limit(text: str | None) -> int:
     if text is None:
         return _MOST
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST:
+    if not text.isdecimal() or len(text) > _DIGITS or not 1 <= int(text) <= _MOST:
         raise BadRequest(f"limit must be between 1 and {_MOST}")
     return int(text)

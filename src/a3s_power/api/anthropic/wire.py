@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from a3s_power.api.anthropic import blocks, tools
+from a3s_power.api.anthropic.answers import NoThreads
 from a3s_power.api.anthropic.blocks import Turn
 from a3s_power.api.anthropic.tools import Choice, Offered
 from a3s_power.api.asked import local_name, options, stays
@@ -144,12 +145,15 @@ class MessagesRequest(CountRequest, frozen=True, kw_only=True):
     top_p: float | None = None
     top_k: int | None = None
     stop_sequences: tuple[str, ...] | None = None
+    thread: Any = None
 
     def to_domain(self) -> Chat:
         """What is asked for. Raises BadRequest and NotAllowed, in the reference's order."""
         shown = self._model()
         if self.max_tokens is None or self.max_tokens <= 0:
             raise BadRequest("max_tokens is required and must be positive")
+        if self.thread is not None:
+            raise NoThreads
         said = {
             "num_predict": self.max_tokens,
             "temperature": self.temperature,

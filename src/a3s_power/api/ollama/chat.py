@@ -7,14 +7,24 @@ from starlette.responses import Response
 
 from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
-from a3s_power.api.ollama.answers import STREAMED, WHOLE, Called, DebugInfo, Kept, TokenAnswer, metrics, shown
+from a3s_power.api.ollama.answers import (
+    STREAMED,
+    WHOLE,
+    Called,
+    DebugInfo,
+    Kept,
+    TokenAnswer,
+    metrics,
+    shown,
+)
 from a3s_power.api.ollama.goform import Clock, answer, in_line, now
 from a3s_power.api.ollama.gojson import go
 from a3s_power.api.ollama.wire import GenerationRequest, Message, Tool, sent, tool_choice
 from a3s_power.api.streams import EventResponse
+from a3s_power.api.waiting import Waits, waits
 from a3s_power.core import limits
 from a3s_power.core.errors import BadRequest
-from a3s_power.core.events import Done, Event, Rendered, Text, Thinking, TokenLogprob, ToolCalls
+from a3s_power.core.events import Done, Event, Rendered, Text, Thinking, TokenLogprob, ToolCalls, Waiting
 from a3s_power.core.requests import Chat
 
 
@@ -23,7 +33,7 @@ async def chat(call: Call) -> Response:
     body = await sent(call, ChatRequest, limits.CHAT_BODY_BYTES)
     events = call.service.inference.chat(body.to_domain())
     if body.stream:
-        return EventResponse(events, _Lines(body.model).say, STREAMED)
+        return EventResponse(events, Lines(body.model).say, STREAMED)
     return EventResponse(events, _Whole(body.model).say, WHOLE)
 
 
@@ -82,6 +92,7 @@ class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     done_reason: str = ""
     debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
     logprobs: list[TokenAnswer] = []
+    progress: Waits | None = None
     total_duration: int = 0
     load_duration: int = 0
     prompt_eval_count: int = 0
@@ -115,7 +126,7 @@ def _called(event: ToolCalls) -> list[Called]:
     return [Called.of(call, with_id=True) for call in event.calls]
 
 
-class _Lines:
+class Lines:
     """A line for each event; what does not change between lines is encoded once."""
 
     def __init__(self, model: str) -> None:
@@ -132,6 +143,8 @@ class _Lines:
                 return self._line(b'"content":"","thinking":%b' % in_line(event.text), event.logprobs)
             case ToolCalls():
                 return self._line(b'"content":"","tool_calls":%b' % in_line(_called(event)), ())
+            case Waiting():
+                return self._line(b'"content":""', (), b',"progress":%b' % in_line(waits(event)))
             case Rendered():
                 return _rendered(self._model, event)
             case Done():
@@ -139,8 +152,9 @@ class _Lines:
                 return in_line(last) + b"\n" if event.reason in ("stop", "length") else answer(last)
         return None
 
-    def _line(self, said: bytes, logprobs: tuple[TokenLogprob, ...]) -> bytes:
-        tail = b',"logprobs":%b' % in_line(shown(logprobs)) if logprobs else b""
+    def _line(self, said: bytes, logprobs: tuple[TokenLogprob, ...], tail: bytes = b"") -> bytes:
+        if logprobs:
+            tail = b',"logprobs":%b' % in_line(shown(logprobs))
         return b'%b%b","message":{"role":"assistant",%b},"done":false%b}\n' % (self._head, self._now(), said, tail)
 
 

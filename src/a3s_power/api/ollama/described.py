@@ -78,12 +78,24 @@ _INFER: Final = (404, 501, 503)
 _STORE: Final = (400, 404)
 _MOVE: Final = (404, 409, 501, 507)
 
+KEEP_ALIVE: Final[dict[str, Any]] = {
+    "anyOf": [{"type": "string", "pattern": r"^-?([0-9]{1,4}(ms|s|m|h))+$"}, {"type": ["number", "null"]}],
+    "description": 'How long the model stays: seconds, or a duration like "5m"',
+}
+_IMAGES: Final = {
+    "type": "array",
+    "maxItems": 32,
+    "items": {"type": "string", "contentEncoding": "base64", "pattern": "^([A-Za-z0-9+/]{4})*$"},
+}
+_TOP: Final = {"type": "integer", "minimum": 0, "maximum": 20}
+
 ERRORS: Final = (Error,)
 SHAPES: Final[dict[str, dict[str, Any]]] = {
-    "keep_alive": {
-        "type": ["string", "number"],
-        "description": 'How long the model stays: seconds or a duration like "5m"',
-    },
+    "keep_alive": KEEP_ALIVE,
+    "Message.images": _IMAGES,
+    "GenerateRequest.images": _IMAGES,
+    "ChatRequest.top_logprobs": _TOP,
+    "GenerateRequest.top_logprobs": _TOP,
     "think": {"enum": [True, False, "low", "medium", "high", "max", None]},
     "format": {"anyOf": [{"enum": ["", "json", None]}, {"type": "object", "description": "A JSON Schema"}]},
     "tool_choice": {"anyOf": [{"enum": ["auto", "none", "required"]}, {"type": "object"}]},

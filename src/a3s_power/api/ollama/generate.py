@@ -5,14 +5,24 @@ from starlette.responses import Response
 
 from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
-from a3s_power.api.ollama.answers import STREAMED, WHOLE, Called, DebugInfo, Kept, TokenAnswer, metrics, shown
+from a3s_power.api.ollama.answers import (
+    STREAMED,
+    WHOLE,
+    Called,
+    DebugInfo,
+    Kept,
+    TokenAnswer,
+    metrics,
+    shown,
+)
 from a3s_power.api.ollama.goform import Clock, answer, in_line, now
 from a3s_power.api.ollama.gojson import Integer
 from a3s_power.api.ollama.wire import GenerationRequest, ImageData, images, sent
 from a3s_power.api.streams import EventResponse
+from a3s_power.api.waiting import Waits, waits
 from a3s_power.core import limits
 from a3s_power.core.errors import ModelNotFound
-from a3s_power.core.events import Done, Event, Rendered, Text, Thinking, TokenLogprob, ToolCalls
+from a3s_power.core.events import Done, Event, Rendered, Text, Thinking, TokenLogprob, ToolCalls, Waiting
 from a3s_power.core.requests import Generate
 
 
@@ -21,7 +31,7 @@ async def generate(call: Call) -> Response:
     body = await sent(call, GenerateRequest, limits.CHAT_BODY_BYTES)
     events = call.service.inference.generate(body.to_domain())
     if body.stream:
-        return EventResponse(events, _Lines(body.model).say, STREAMED)
+        return EventResponse(events, Lines(body.model).say, STREAMED)
     return EventResponse(events, _Whole(body.model).say, WHOLE)
 
 
@@ -77,6 +87,7 @@ class GenerateAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     tool_calls: list[Called] = []
     debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
     logprobs: list[TokenAnswer] = []
+    progress: Waits | None = None
 
 
 def _rendered(model: str, rendered: Rendered) -> Response:
@@ -100,7 +111,7 @@ def _ended(model: str, done: Done, kept: Kept) -> GenerateAnswer:
     )
 
 
-class _Lines:
+class Lines:
     """A line for each event; what does not change between lines is encoded once."""
 
     def __init__(self, model: str) -> None:
@@ -119,6 +130,8 @@ class _Lines:
             case ToolCalls():
                 # They are shown in the last line.
                 self._kept.take(event)
+            case Waiting():
+                return self._line(b'""', (), b',"progress":%b' % in_line(waits(event)))
             case Rendered():
                 return _rendered(self._model, event)
             case Done():
@@ -126,8 +139,9 @@ class _Lines:
                 return in_line(last) + b"\n" if event.reason in ("stop", "length") else answer(last)
         return None
 
-    def _line(self, said: bytes, logprobs: tuple[TokenLogprob, ...]) -> bytes:
-        tail = b',"logprobs":%b' % in_line(shown(logprobs)) if logprobs else b""
+    def _line(self, said: bytes, logprobs: tuple[TokenLogprob, ...], tail: bytes = b"") -> bytes:
+        if logprobs:
+            tail = b',"logprobs":%b' % in_line(shown(logprobs))
         return b'%b%b","response":%b,"done":false%b}\n' % (self._head, self._now(), said, tail)
 
 

@@ -18,7 +18,7 @@ async def ps(call: Call) -> Response:
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of the list; every key is always there."""
+    """An entry of the list; every key is always there but `placement` and `reason`: what was not loaded as asked for."""
 
     name: str
     model: str
@@ -28,6 +28,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str
     size_vram: int
     context_length: int
+    placement: str | msgspec.UnsetType = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
     def of(cls, resident: Resident) -> "Process":
@@ -42,4 +44,6 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
             expires_at=local_time(resident.expires or after_nanoseconds(_FOREVER_NS)),
             size_vram=resident.gpu_bytes,
             context_length=resident.context_length,
+            placement=resident.placement if resident.reason else msgspec.UNSET,
+            reason=resident.reason or msgspec.UNSET,
         )

@@ -15,7 +15,7 @@ from a3s_power.core.errors import BadRequest, NeedsConsent, PowerError
 from a3s_power.core.manifest import go_json
 from a3s_power.core.names import ModelName
 from a3s_power.core.requests import Pull, Push
-from a3s_power.registry.wishes import read_source
+from a3s_power.registry.sources import read_source
 
 
 async def pull(call: Call) -> Response:

@@ -126,6 +126,7 @@ class GenerationRequest(GoStruct, frozen=True, kw_only=True):
     grammar: str = ""
     choices: tuple[str, ...] = ()
     pattern: str = ""
+    progress: bool = False
     debug_render_only: bool = msgspec.field(default=False, name="_debug_render_only")
 
     def asked(self) -> dict[str, Any]:
@@ -144,6 +145,7 @@ class GenerationRequest(GoStruct, frozen=True, kw_only=True):
             "pattern": self.pattern,
             "truncate": self.truncate,
             "shift": self.shift,
+            "progress": self.progress and self.stream,
             "render_only": self.debug_render_only,
         }
 

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from a3s_power.api import sse
 from a3s_power.api.openai.errors import JSON
-from a3s_power.core.events import Done, Logprob, Rendered, TokenLogprob
+from a3s_power.api.waiting import waits
+from a3s_power.core.events import Done, Logprob, Rendered, TokenLogprob, Waiting
 from a3s_power.core.messages import ToolCall
 from a3s_power.core.usage import Usage
 
@@ -46,6 +47,11 @@ class Head:
         return b"data: %b," % sse.json(self.fields(kind))[:-1]
 
 
+def progress(opened: bytes, event: Waiting) -> bytes:
+    """The chunk, opened up to where its choices begin, of what is waited for."""
+    return b'%b"choices":[],"progress":%b}\n\n' % (opened, sse.json(waits(event)))
+
+
 class Counted:
     """The usage of all the choices of one answer: a prompt is counted once, for the first of its `wanted` choices."""
 
@@ -53,12 +59,14 @@ class Counted:
         self._wanted = wanted
         self._prompts: list[Usage] = []
         self._output = 0
+        self._shifted = False
 
     def add(self, choice: int, usage: Usage) -> None:
         """Count a choice that has ended."""
         if choice % self._wanted == 0:
             self._prompts.append(usage)
         self._output += usage.output_tokens
+        self._shifted |= usage.shifted
 
     def shown(self) -> dict[str, Any]:
         """The usage as it is shown. What was left out of a prompt is told only where something was."""
@@ -68,12 +76,13 @@ class Counted:
             "truncated_messages": sum(usage.dropped_messages for usage in read),
             "truncated_tokens": sum(usage.cut_tokens for usage in read),
         }
+        shifted = {"shifted": True} if self._shifted else {}
         return {
             "prompt_tokens": prompt,
             "completion_tokens": self._output,
             "total_tokens": prompt + self._output,
             "prompt_tokens_details": {"cached_tokens": sum(usage.cached_tokens for usage in read)},
-            **({"context": cut} if any(cut.values()) else {}),
+            **({"context": cut | shifted} if any(cut.values()) or shifted else {}),
         }
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from a3s_power.api import sse
 from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
-from a3s_power.api.openai.answers import DONE, Counted, Head, answer, called, debug_info, logprobs, reason
+from a3s_power.api.openai.answers import DONE, Counted, Head, answer, called, debug_info, logprobs, progress, reason
 from a3s_power.api.openai.errors import WrongField
 from a3s_power.api.openai.messages import Turn, conversation
 from a3s_power.api.openai.stream import respond
@@ -16,7 +16,7 @@ from a3s_power.api.openai.tools import Offered, choose
 from a3s_power.api.openai.wire import Sampled, StreamOptions, effort, other_seed, sent, stops, thinks, top_logprobs
 from a3s_power.core import limits
 from a3s_power.core.errors import BadRequest
-from a3s_power.core.events import Done, Event, Rendered, Text, Thinking, TokenLogprob, ToolCalls
+from a3s_power.core.events import Done, Event, Rendered, Text, Thinking, TokenLogprob, ToolCalls, Waiting
 from a3s_power.core.messages import Format, Think
 from a3s_power.core.requests import Chat
 
@@ -141,6 +141,8 @@ class Chunks:
         """The chunks of an event, or the whole answer where one object is all of it."""
         if isinstance(event, Rendered):
             return _rendered(self._head, event)
+        if isinstance(event, Waiting):
+            return progress(self._opened, event)
         chunk = self._choices[choice].say(event)
         return chunk + self._ended(choice, event) if chunk and isinstance(event, Done) else chunk
 

@@ -9,14 +9,14 @@ from starlette.responses import Response
 from a3s_power.api import sse
 from a3s_power.api.asked import few, local_name
 from a3s_power.api.endpoint import Call
-from a3s_power.api.openai.answers import DONE, Counted, Head, answer, debug_info, reason
+from a3s_power.api.openai.answers import DONE, Counted, Head, answer, debug_info, progress, reason
 from a3s_power.api.openai.errors import WrongField
 from a3s_power.api.openai.stream import respond
 from a3s_power.api.openai.tokens import TextOrTokens, as_texts, texts_or_tokens
 from a3s_power.api.openai.wire import Sampled, StreamOptions, other_seed, sent, thinks, top_logprobs
 from a3s_power.core import limits
 from a3s_power.core.errors import ModelNotFound
-from a3s_power.core.events import Done, Event, Rendered, Text
+from a3s_power.core.events import Done, Event, Rendered, Text, Waiting
 from a3s_power.core.requests import Generate
 
 _OBJECT: Final = "text_completion"
@@ -140,6 +140,8 @@ class Chunks:
         match event:
             case Text():
                 return self._chunk(choice, event, b"null")
+            case Waiting():
+                return progress(self._opened, event)
             case Rendered():
                 return _rendered(self._head, event)
             case Done():

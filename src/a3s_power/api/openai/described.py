@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from a3s_power.api.openapi import Parameter, Told
+from a3s_power.api.waiting import Waits
 
 
 class ErrorDetail(msgspec.Struct, kw_only=True):
@@ -64,11 +65,12 @@ class PromptDetails(msgspec.Struct, kw_only=True):
     cached_tokens: int
 
 
-class Cut(msgspec.Struct, kw_only=True):
-    """What of the conversation was left out."""
+class Cut(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What of the conversation was left out; `shifted` where the context became full while the model answered."""
 
     truncated_messages: int
     truncated_tokens: int
+    shifted: bool = False
 
 
 class Usage(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -149,6 +151,7 @@ class ChatCompletionChunk(_Head, kw_only=True, omit_defaults=True):
     object: Literal["chat.completion.chunk"]
     choices: list[ChunkChoice]
     usage: Usage | None = None
+    progress: Waits | None = None
 
 
 class TextLogprobs(msgspec.Struct, kw_only=True):
@@ -175,6 +178,7 @@ class Completion(_Head, kw_only=True, omit_defaults=True):
     object: Literal["text_completion"]
     choices: list[TextChoice]
     usage: Usage | None = None
+    progress: Waits | None = None
     debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
 
 
@@ -226,42 +230,70 @@ class Transcription(msgspec.Struct, kw_only=True):
     text: str
 
 
+def _part(kind: str, **fields: dict[str, Any]) -> dict[str, Any]:
+    """A part of a message's content."""
+    return {"type": "object", "required": ["type", *fields], "properties": {"type": {"const": kind}, **fields}}
+
+
 _INFER: Final = (404, 501, 503)
 _NUMBER: Final = {"type": ["number", "null"]}
 _INTEGER: Final = {"type": ["integer", "null"]}
 _TEXT_OR_TEXTS: Final = {"type": ["string", "array", "null"], "items": {"type": "string"}}
+_TOKENS: Final = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _TEXTS_OR_TOKENS: Final = {
     "anyOf": [
         {"type": "string"},
-        {"type": "array", "items": {"type": "string"}},
-        {"type": "array", "items": {"type": "integer", "minimum": 0}},
-        {"type": "array", "items": {"type": "array", "items": {"type": "integer", "minimum": 0}}},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        _TOKENS,
+        {"type": "array", "items": _TOKENS, "minItems": 1},
     ]
 }
-_PART: Final = {
-    "type": "object",
-    "required": ["type"],
-    "properties": {
-        "type": {"enum": ["text", "image_url", "input_audio"]},
-        "text": {"type": "string"},
-        "image_url": {"type": ["object", "string"], "description": "A data URL, as it is or as `url` of an object"},
-        "input_audio": {"type": "object", "properties": {"data": {"type": "string"}, "format": {"type": "string"}}},
+_DATA_URL: Final = {"type": "string", "pattern": "^data:image/(png|jpeg|webp);base64,([A-Za-z0-9+/]{4})*$"}
+_PARTS: Final = {
+    "type": "array",
+    "items": {
+        "anyOf": [
+            _part("text", text={"type": "string"}),
+            _part("image_url", image_url={"type": "object", "required": ["url"], "properties": {"url": _DATA_URL}}),
+            _part(
+                "input_audio",
+                input_audio={"type": "object", "required": ["data"], "properties": {"data": {"type": "string"}}},
+            ),
+        ]
     },
 }
+EFFORT: Final[dict[str, Any]] = {"enum": ["none", "minimal", "low", "medium", "high", "xhigh", "ultra", "max", None]}
+_CHOICES: Final = {"type": ["integer", "null"], "minimum": 1, "maximum": 64}
+TOP: Final[dict[str, Any]] = {"type": ["integer", "null"], "minimum": 0, "maximum": 20}
 
 ERRORS: Final = (Error,)
 SHAPES: Final[dict[str, dict[str, Any]]] = {
     "stop": _TEXT_OR_TEXTS,
     "prompt": _TEXTS_OR_TOKENS,
     "EmbeddingsRequest.input": _TEXTS_OR_TOKENS,
-    "logit_bias": {"type": ["object", "null"], "additionalProperties": {"type": "number"}},
-    "keep_alive": {"type": ["string", "number", "null"]},
+    "logit_bias": {
+        "type": ["object", "null"],
+        "propertyNames": {"pattern": "^[0-9]{1,6}$"},
+        "additionalProperties": {"type": "number"},
+    },
+    "EmbeddingsRequest.encoding_format": {"enum": ["float", "base64", None]},
+    "ChatRequest.reasoning_effort": EFFORT,
+    "Reasoning.effort": EFFORT,
+    "ChatRequest.top_logprobs": TOP,
+    "CompletionRequest.logprobs": TOP,
+    "ChatRequest.n": _CHOICES,
+    "CompletionRequest.n": _CHOICES,
+    "SentFunction.arguments": {"type": "string", "contentMediaType": "application/json", "description": "An object"},
+    "keep_alive": {
+        "anyOf": [{"type": "string", "pattern": r"^-?([0-9]{1,4}(ms|s|m|h))+$"}, {"type": ["number", "null"]}]
+    },
     "think": {"enum": [True, False, "low", "medium", "high", "max", None]},
-    "Turn.content": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": _PART}]},
+    "Turn": {"anyOf": [{"required": ["role", "content"]}, {"required": ["role", "tool_calls"]}]},
+    "Turn.content": {"anyOf": [{"type": "string"}, _PARTS]},
     "tool_choice": {"anyOf": [{"enum": ["none", "auto", "required", None]}, {"type": "object"}]},
     "schema": {"type": "object", "description": "A JSON Schema"},
-    "dry_sequence_breakers": _TEXT_OR_TEXTS,
-    "samplers": _TEXT_OR_TEXTS,
+    "dry_sequence_breakers": {"type": ["array", "null"], "items": {"type": "string"}},
+    "samplers": {"type": ["array", "null"], "items": {"type": "string"}},
     "ignore_eos": {"type": ["boolean", "null"]},
     **dict.fromkeys(
         ("num_keep", "num_predict", "top_k", "repeat_last_n", "mirostat", "dry_allowed_length", "dry_penalty_last_n"),
@@ -305,9 +337,9 @@ _NAME: Final = (Parameter("model", "path", {"type": "string", "minLength": 1}, "
 
 ROUTES: Final[dict[str, Told]] = {
     "POST /v1/chat/completions": Told(
-        (ChatCompletion,), (ChatCompletionChunk,), required=("model", "messages"), statuses=_INFER
+        (ChatCompletion,), (ChatCompletionChunk,), required=("model", "messages"), statuses=_INFER, last="[DONE]"
     ),
-    "POST /v1/completions": Told((Completion,), (Completion,), required=("model",), statuses=_INFER),
+    "POST /v1/completions": Told((Completion,), (Completion,), required=("model",), statuses=_INFER, last="[DONE]"),
     "POST /v1/embeddings": Told((Embeddings,), required=("model", "input"), statuses=_INFER),
     "POST /v1/audio/transcriptions": Told(
         (Transcription,),

@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from a3s_power.api.openai.described import ChosenToken, Cut
+from a3s_power.api.openai.described import EFFORT, TOP, ChosenToken, Cut
 from a3s_power.api.openapi import Parameter, Told
 
 
@@ -283,6 +283,30 @@ _EVENTS: Final = (
     ArgumentsDone,
     ErrorEvent,
 )
+
+
+def _given(kind: str, **fields: dict[str, Any]) -> dict[str, Any]:
+    """An item of a request."""
+    return {"type": "object", "required": ["type", *fields], "properties": {"type": {"const": kind}, **fields}}
+
+
+_STRING: Final = {"type": "string"}
+_ARGUMENTS: Final = {"type": "string", "contentMediaType": "application/json", "description": "An object"}
+_CONTENT: Final = {
+    "anyOf": [
+        _STRING,
+        {
+            "type": "array",
+            "items": {"anyOf": [_given(kind, text=_STRING) for kind in ("input_text", "output_text")]},
+        },
+    ]
+}
+_GIVEN: Final = (
+    _given("message", role={"enum": ["user", "assistant", "system", "developer"]}, content=_CONTENT),
+    _given("function_call", call_id=_STRING, name=_STRING, arguments=_ARGUMENTS),
+    _given("function_call_output", call_id=_STRING, output=_CONTENT),
+    _given("reasoning", summary={"type": "array", "items": _given("summary_text", text=_STRING)}),
+)
 _INFER: Final = (404, 501, 503)
 _PAGES: Final = (
     Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 100}, "Items of a page"),
@@ -292,10 +316,16 @@ _PAGES: Final = (
 
 MORE: Final = _ITEMS
 SHAPES: Final[dict[str, dict[str, Any]]] = {
-    "ResponsesRequest.input": {"type": ["string", "array", "null"], "items": {"type": "object"}},
+    "ResponsesRequest.input": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"anyOf": list(_GIVEN)}}]},
+    "ResponsesRequest.top_logprobs": TOP,
+    "ResponsesRequest.truncation": {"enum": ["auto", "disabled", None]},
+    "ResponsesRequest.n": {"enum": [1, None]},
+    "ReasoningAsked.effort": EFFORT,
+    "SentTool.type": {"enum": ["function", "namespace"]},
     # Taken only so that they can be refused in words.
     "ResponsesRequest.prompt": {"type": "null"},
     "conversation": {"type": "null"},
+    "ResponsesRequest.background": {"enum": [False, None]},
     "ResponseObject.output": {"type": "array", "items": _ITEM},
     "ItemEvent.item": _ITEM,
 }

@@ -2,20 +2,23 @@
 
 from functools import partial
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from starlette.responses import Response
 
+from a3s_power.aio import in_thread
 from a3s_power.api import sse
+from a3s_power.api.asked import decoded
 from a3s_power.api.endpoint import Call
 from a3s_power.api.openai.answers import answer
 from a3s_power.api.openai.errors import error_event, refusal
 from a3s_power.api.openai.responses_events import Told
 from a3s_power.api.openai.responses_items import listed
-from a3s_power.api.openai.responses_kept import Keeping, earlier, resolved
+from a3s_power.api.openai.responses_kept import Keeping, earlier, refers, resolved
 from a3s_power.api.openai.responses_wire import ResponsesRequest
-from a3s_power.api.openai.wire import sent
+from a3s_power.api.openai.wire import read
+from a3s_power.api.openai.zstd import UNPACKERS
 from a3s_power.api.streams import EventResponse, Form
 from a3s_power.core import limits
 from a3s_power.core.events import Done, Event, Rendered
@@ -65,9 +68,27 @@ def _counted(event: Event) -> Response | None:
     return answer({"object": "response.input_tokens", "input_tokens": tokens})
 
 
+class _Asked(NamedTuple):
+    """A body, the items in it, and the chat that they ask for, unless that is to be made of others, too."""
+
+    body: ResponsesRequest
+    items: list[Any]
+    chat: Chat | None
+
+
 async def _asked(call: Call) -> tuple[ResponsesRequest, list[Any], Chat]:
     """The body, the items in it, and the chat that they ask for together with those before them."""
-    body = await sent(call, _decoder, limits.CHAT_BODY_BYTES)
-    kept = call.service.responses
-    items = await resolved(kept, listed(body.input))
-    return body, items, body.to_domain([*await earlier(kept, body.previous_response_id), *items])
+    body, items, chat = await decoded(call, _read, limits.CHAT_BODY_BYTES, UNPACKERS)
+    if chat is None:
+        kept = call.service.responses
+        items = await resolved(kept, items)
+        chat = await in_thread(body.to_domain, [*await earlier(kept, body.previous_response_id), *items])
+    return body, items, chat
+
+
+def _read(content: bytes) -> _Asked:
+    """What is asked for, with all its pictures decoded: what takes long does not take it from others."""
+    body = read(_decoder, content)
+    items = listed(body.input)
+    alone = not body.previous_response_id and not any(map(refers, items))
+    return _Asked(body, items, body.to_domain(items) if alone else None)

@@ -212,11 +212,12 @@ def _failure(error: PowerError) -> str:
 def _usage(counts: Usage, thoughts: int) -> Item:
     """The usage as it is shown. Thoughts are counted by the pieces they came in, which are tokens nearly always."""
     cut = {"truncated_messages": counts.dropped_messages, "truncated_tokens": counts.cut_tokens}
+    shifted = {"shifted": True} if counts.shifted else {}
     return {
         "input_tokens": counts.prompt_tokens,
         "output_tokens": counts.output_tokens,
         "total_tokens": counts.prompt_tokens + counts.output_tokens,
         "input_tokens_details": {"cached_tokens": counts.cached_tokens, "cache_write_tokens": 0},
         "output_tokens_details": {"reasoning_tokens": min(thoughts, counts.output_tokens)},
-        **({"context": cut} if any(cut.values()) else {}),
+        **({"context": cut | shifted} if any(cut.values()) or shifted else {}),
     }

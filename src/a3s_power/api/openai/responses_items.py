@@ -164,7 +164,9 @@ def _thought(item: Item) -> str:
     whole = _text(item, "encrypted_content")
     if whole:
         return whole
-    parts = item.get("content") or item.get("summary") or ()
+    parts = item.get("content") or item.get("summary") or []
+    if not isinstance(parts, list):
+        raise BadRequest("content and summary of a thought must be arrays")
     return "".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))
 
 

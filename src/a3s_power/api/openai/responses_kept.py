@@ -23,6 +23,8 @@ _OFF: Final = "responses are not kept here: the setting store_responses turns th
 _PREFIXES: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
 _PAGE: Final = 20
 _LONGEST_PAGE: Final = 100
+_DIGITS: Final = 100
+"""Of a number that is read at all."""
 
 _log: Final = get_logger(__name__)
 
@@ -39,6 +41,11 @@ async def earlier(responses: Responses | None, known_as: str | None) -> list[Ite
         message = f"Previous response with id '{known_as}' not found."
         raise WrongField(message, "previous_response_id", "previous_response_not_found") from None
     return await in_thread(_history, chain)
+
+
+def refers(item: object) -> bool:
+    """Whether an item only stands for another."""
+    return isinstance(item, dict) and item.get("type") == "item_reference"
 
 
 async def resolved(responses: Responses | None, items: Sequence[Any]) -> list[Any]:
@@ -182,7 +189,7 @@ def _word(call: Call, name: str, allowed: Sequence[str]) -> str:
 
 def _size(call: Call) -> int:
     text = call.query_params.get("limit", str(_PAGE))
-    if not text.isdecimal() or not 1 <= int(text[:4]) <= _LONGEST_PAGE:
+    if not text.isdecimal() or len(text) > _DIGITS or not 1 <= int(text) <= _LONGEST_PAGE:
         raise WrongField(f"limit must be between 1 and {_LONGEST_PAGE}", "limit")
     return int(text)
 

@@ -8,7 +8,8 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from a3s_power.aio import task_group
-from a3s_power.core.events import Event, Progress
+from a3s_power.core.errors import PowerError
+from a3s_power.core.events import Event, Progress, Waiting
 from a3s_power.service.ports import Events
 
 _AHEAD: Final = 16
@@ -37,11 +38,21 @@ async def several(prompts: Sequence[Sequence[Events]]) -> AsyncIterator[AsyncIte
 
 
 async def _all(prompts: Sequence[Sequence[Events]], sender: MemoryObjectSendStream[Said]) -> None:
-    async with sender, task_group() as group:
-        number = 0
-        for generations in prompts:
-            group.start_soon(_prompt, generations, number, sender)
-            number += len(generations)
+    try:
+        async with sender, task_group() as group:
+            number = 0
+            for generations in prompts:
+                group.start_soon(_prompt, generations, number, sender)
+                number += len(generations)
+    except ExceptionGroup as errors:
+        # What is wrong with a request is so for all of its prompts, and they may find it at the same moment.
+        if errors.split(PowerError)[1] is None:
+            raise _first(errors) from None
+        raise
+
+
+def _first(error: Exception) -> Exception:
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 async def _prompt(generations: Sequence[Events], number: int, sender: MemoryObjectSendStream[Said]) -> None:
@@ -49,7 +60,7 @@ async def _prompt(generations: Sequence[Events], number: int, sender: MemoryObje
     async with task_group() as group, generations[0] as events:
         waiting = generations[1:]
         async for event in events:
-            if waiting and not isinstance(event, Progress):
+            if waiting and not isinstance(event, Progress | Waiting):
                 for choice, other in enumerate(waiting, number + 1):
                     group.start_soon(_one, other, choice, sender)
                 waiting = ()

@@ -52,6 +52,7 @@ async def _read(call: Call, request: Generate | Embed, sent: Sequence[TextOrToke
             asked=request.asked,
             keep_alive=request.keep_alive,
             tokens=each,
+            wanted_for=request,
         )
         texts.append((await call.service.inference.detokenize(asked)).text)
     return texts

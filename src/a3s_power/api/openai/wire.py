@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
@@ -36,9 +37,10 @@ _EFFORT_WORDS: Final = '"minimal", "low", "medium", "high", "xhigh", "ultra", "m
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stream shall tell beside the answer."""
+    """What a stream shall tell beside the answer. `include_progress` is ours: what is waited for before it."""
 
     include_usage: bool | None = None
+    include_progress: bool | None = None
 
 
 class Samplers(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +132,7 @@ class Sampled(Samplers, frozen=True, kw_only=True):
         return {
             "shown": self.model or "",
             "keep_alive": stays(self.keep_alive),
+            "progress": bool(self.stream and self.stream_options and self.stream_options.include_progress),
             "asked": self._asked(said),
             "grammar": self.grammar or "",
             "choices": self.guided_choice or (),
@@ -196,13 +199,14 @@ async def sent(call: Call, decoder: "msgspec.json.Decoder[T]", limit: int) -> T:
         TooLarge: over `limit` bytes.
         BadRequest: over another limit, no JSON, or not of this kind.
     """
+    return await decoded(call, partial(read, decoder), limit)
 
-    def read(body: bytes) -> T:
-        if not body:
-            raise BadRequest("EOF")
-        try:
-            return decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadRequest(str(error)) from None
 
-    return await decoded(call, read, limit)
+def read(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """A body that is there. Raises BadRequest for one that is no JSON, or not of this kind."""
+    if not body:
+        raise BadRequest("EOF")
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(str(error)) from None

@@ -101,11 +101,15 @@ _TAR: Final = {"application/x-tar": {"type": "string", "format": "binary"}}
 _JSON: Final = {"application/json": {"type": "object"}}
 _HTML: Final = {"text/html": {"type": "string"}}
 _RERANK: Final = ("model", "query", "documents")
-_TOKENIZE: Final = Told((TokenizeAnswer,), required=("model",), statuses=_INFER)
+_TOKENIZE: Final = Told((TokenizeAnswer,), required=("model", "text|content|messages"), statuses=_INFER)
 _DETOKENIZE: Final = Told((DetokenizeAnswer,), required=("model", "tokens"), statuses=_INFER)
 _RERANKED: Final = Told((Reranked,), required=_RERANK, statuses=_INFER)
 _SHAPES: Final[dict[str, dict[str, Any]]] = SHAPES | {
-    f"{kind}.options": {"$ref": "core.Options"} for kind in ("TokenizeRequest", "DetokenizeRequest", "TemplateRequest")
+    "RerankRequest.top_n": {"type": ["integer", "null"], "minimum": 1},
+    **{
+        f"{kind}.options": {"$ref": "core.Options"}
+        for kind in ("TokenizeRequest", "DetokenizeRequest", "TemplateRequest", "RerankRequest")
+    },
 }
 
 DIALECT: Final = Dialect(

@@ -7,11 +7,11 @@ from typing import Final
 from a3s_power.output.families import cohere, deepseek, gemma, glm, ministral, pythonic, qwen
 from a3s_power.output.families.blocks import Blocks, Form
 from a3s_power.output.families.channels import GLIMMER, HARMONY, Channels
-from a3s_power.output.families.reading import Asked, Reader
+from a3s_power.output.families.reading import Prompted, Reader
 
 PASSTHROUGH: Final = Form(blocks=())
 
-PARSERS: Final[dict[str, Callable[[Asked], Reader]]] = {
+PARSERS: Final[dict[str, Callable[[Prompted], Reader]]] = {
     "cogito": partial(Blocks, deepseek.COGITO),
     "cohere": partial(Blocks, cohere.COHERE),
     "deepseek3": partial(Blocks, deepseek.DEEPSEEK3),
@@ -44,4 +44,4 @@ PARSERS: Final[dict[str, Callable[[Asked], Reader]]] = {
 }
 """Ollama's names, `pythonic` of Llama 4 and `seed-oss`, with what makes a reader of an answer."""
 
-__all__ = ["PARSERS", "Asked", "Reader"]
+__all__ = ["PARSERS", "Prompted", "Reader"]

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from a3s_power.core.events import Thinking
-from a3s_power.output.families.reading import Asked, Called, Gathering, Marks, Part, Read, UntilMark, UntilObject
+from a3s_power.output.families.reading import Called, Gathering, Marks, Part, Prompted, Read, UntilMark, UntilObject
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -41,12 +41,12 @@ class Blocks:
     Blanks around thinking and calls are layout and are left out. A block that holds no call comes out as text.
     """
 
-    def __init__(self, form: Form, asked: Asked) -> None:
+    def __init__(self, form: Form, prompted: Prompted) -> None:
         self._form = form
-        self._tools = {tool.name: tool for tool in asked.tools}
-        blocks = form.blocks if asked.tools else ()
+        self._tools = {tool.name: tool for tool in prompted.tools}
+        blocks = form.blocks if prompted.tools else ()
         self._blocks: Final = {block.opening: block for block in blocks}
-        self._show = asked.think or not form.unwanted
+        self._show = prompted.think or not form.unwanted
         opening = (form.thinking[0],) if form.thinking is not None and form.anywhere else ()
         self._answer_marks = Marks.of((*self._blocks, *form.silent, *opening))
         closing = (form.thinking[1],) if form.thinking is not None else ()
@@ -57,7 +57,7 @@ class Blocks:
         self._block: Block | None = None
         self._gathering: Gathering | None = None
         self._bare: list[str] = []
-        opened = asked.opened and form.thinking is not None
+        opened = prompted.opened and form.thinking is not None
         self._state: Callable[[str, list[Part]], str] = self._think_first if opened else self._look
 
     def feed(self, text: str) -> Sequence[Part]:

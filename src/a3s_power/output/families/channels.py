@@ -9,7 +9,7 @@ import msgspec
 from a3s_power.core.events import Thinking
 from a3s_power.core.messages import Tool
 from a3s_power.output.families import values
-from a3s_power.output.families.reading import Asked, Called, Marks, Part, json_object
+from a3s_power.output.families.reading import Called, Marks, Part, Prompted, json_object
 
 
 class To(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class To(msgspec.Struct, frozen=True):
     tool: str = ""
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True):
+class Form(msgspec.Struct, frozen=True, kw_only=True):
     """How a family marks its messages, what their headers say, and how it writes a call's arguments."""
 
     start: str = "<|start|>"
@@ -32,18 +32,18 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
 class Channels:
     """Reads such an answer. A message to a tool that is no call comes out as text, and so does one without header."""
 
-    def __init__(self, wire: Wire, asked: Asked) -> None:
-        self._wire = wire
-        self._names = asked.names
-        self._tools = {tool.name: tool for tool in asked.tools}
-        self._header_marks = Marks.of((wire.message, *wire.ends))
-        self._body_marks = Marks.of((wire.start, *wire.ends))
+    def __init__(self, form: Form, prompted: Prompted) -> None:
+        self._form = form
+        self._names = prompted.names
+        self._tools = {tool.name: tool for tool in prompted.tools}
+        self._header_marks = Marks.of((form.message, *form.ends))
+        self._body_marks = Marks.of((form.start, *form.ends))
         self._held = ""
         self._header: list[str] = []
         self._body: list[str] = []
         self._to = To("answer")
         self._state: Callable[[str, list[Part]], str] = self._read_header
-        self.feed(asked.begun)
+        self.feed(prompted.begun)
 
     def feed(self, text: str) -> Sequence[Part]:
         """What this piece makes sure of."""
@@ -65,15 +65,15 @@ class Channels:
 
     def _unannounced(self, header: str) -> str:
         """What of an unfinished header is no header: the words behind its role."""
-        text = header.rpartition(self._wire.start)[2].removeprefix("assistant")
+        text = header.rpartition(self._form.start)[2].removeprefix("assistant")
         return "" if text.lstrip().startswith(("<|", "to=")) else text
 
     def _read_header(self, text: str, said: list[Part]) -> str:  # noqa: ARG002 -- a state
         before, mark, rest = self._scan(self._header_marks, text)
         self._header.append(before)
-        if mark == self._wire.message:
+        if mark == self._form.message:
             header = "".join(self._header)
-            self._to = self._wire.addressed(header.rpartition(self._wire.start)[2])
+            self._to = self._form.addressed(header.rpartition(self._form.start)[2])
             self._state = self._read_body
         if mark:
             self._header.clear()
@@ -109,7 +109,7 @@ class Channels:
         body = "".join(self._body)
         self._body.clear()
         name = self._names.get(self._to.tool, self._to.tool)
-        call = self._wire.call(name, body, self._tools.get(name)) if self._tools else None
+        call = self._form.call(name, body, self._tools.get(name)) if self._tools else None
         if call is not None:
             said.append(call)
         elif body:
@@ -162,5 +162,5 @@ def _atem_call(name: str, body: str, tool: Tool | None) -> Called | None:
     return name, arguments
 
 
-HARMONY: Final = Wire(ends=("<|end|>", "<|call|>", "<|return|>"), addressed=_harmony_header, call=_json_call)
-GLIMMER: Final = Wire(ends=("<|eom|>", "<|eot|>"), addressed=_glimmer_header, call=_atem_call)
+HARMONY: Final = Form(ends=("<|end|>", "<|call|>", "<|return|>"), addressed=_harmony_header, call=_json_call)
+GLIMMER: Final = Form(ends=("<|eom|>", "<|eot|>"), addressed=_glimmer_header, call=_atem_call)

@@ -21,7 +21,7 @@ Read = Callable[[str, Tools], "list[Called] | None"]
 """The calls in what stands between two marks; `None` for what is no call."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class Prompted(msgspec.Struct, frozen=True, kw_only=True):
     """What a reader must know of the prompt it reads the answer to.
 
     `opened` says that the prompt ended inside thinking, `begun` is the end of the prompt that the answer goes on with,

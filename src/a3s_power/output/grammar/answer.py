@@ -7,10 +7,10 @@ import msgspec
 
 from a3s_power.core.errors import BadRequest
 from a3s_power.core.messages import Format, Tool, ToolChoice
-from a3s_power.output.grammar import json, raw, regex
+from a3s_power.output.grammar import ambiguity, json, raw, regex
 from a3s_power.output.grammar.calls import Form, calls
 from a3s_power.output.grammar.compile import compiled
-from a3s_power.output.grammar.gbnf import Rules, either, literal, one_of
+from a3s_power.output.grammar.gbnf import Rules, either, literal, one_of, one_text
 from a3s_power.output.grammar.marks import until
 from a3s_power.output.grammar.valid import Judge
 
@@ -78,12 +78,14 @@ def _choices(choices: Sequence[str], rules: Rules) -> str:
         raise BadRequest(f"too many choices: the limits are {MOST_CHOICES} and {MOST_CHOICE_SIGNS} signs")
     if "" in choices:
         raise BadRequest("choices must not be empty texts")
-    return rules.add("choice", " | ".join(map(literal, dict.fromkeys(choices))))
+    return one_text(list(dict.fromkeys(choices)), rules)
 
 
 def _pattern(pattern: str, rules: Rules) -> str:
     try:
-        return rules.add("pattern", regex.write(regex.read(pattern, whole=True), rules, one_of))
+        tree = regex.read(pattern, whole=True)
+        ambiguity.check(tree)
+        return rules.add("pattern", regex.write(tree, rules, one_of))
     except regex.Unusable as error:
         raise BadRequest(f"the pattern cannot be enforced: it {error}") from None
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from a3s_power.core.errors import BadRequest
-from a3s_power.output.grammar import valid
+from a3s_power.output.grammar import ambiguity, valid
 from a3s_power.output.grammar.regex import Node as Pattern
 from a3s_power.output.grammar.regex import Unusable, read
 from a3s_power.output.grammar.schema import (
@@ -103,7 +103,8 @@ class Book:
         for keyword, text in texts:
             if text not in self.patterns:
                 try:
-                    self.patterns[text] = read(text, whole=False)
+                    self.patterns[text] = tree = read(text, whole=False)
+                    ambiguity.check(tree)
                 except Unusable as error:
                     part.refuse(keyword, f"the pattern {error}")
 

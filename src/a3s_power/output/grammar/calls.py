@@ -179,11 +179,10 @@ def _call(how: Form, name: str, given: str, rules: Rules) -> str:
 
 
 def arguments(tool: Tool, rules: Rules, note: Callable[[str], None]) -> str:
-    """The rule for what a tool is given."""
-    if not tool.parameters:
-        return json.any_object(rules)
+    """The rule for what a tool is given: nothing where it says of no parameters, which is also what its prompt says."""
+    schema = tool.parameters or {"properties": {}}
     try:
-        return compiled({"allOf": [tool.parameters, {"type": "object"}], **_definitions(tool)}, rules)
+        return compiled({"allOf": [schema, {"type": "object"}], **_definitions(tool)}, rules)
     except BadRequest as error:
         note(f"the arguments of {tool.name} are only kept to be an object: {error}")
         return json.any_object(rules)

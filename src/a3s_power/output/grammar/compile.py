@@ -12,7 +12,7 @@ from typing import Any, Final
 from a3s_power.core.errors import BadRequest
 from a3s_power.output.grammar import formats, json, numbers, regex, valid
 from a3s_power.output.grammar.book import Book
-from a3s_power.output.grammar.gbnf import Rules
+from a3s_power.output.grammar.gbnf import Rules, one_text
 from a3s_power.output.grammar.objects import Objects
 from a3s_power.output.grammar.schema import (
     Never,
@@ -84,7 +84,8 @@ class Compiler:
         self._book.step()
         constants = self._book.constants(node)
         if constants is not None:
-            return [json.constant(value) for value in constants]
+            texts = list(map(json.encoded, constants))
+            return [one_text(texts, self._rules)] if texts else []
         allowed = types(node)
         if all(not part.schema for part in node):
             return [json.anything(self._rules)]

@@ -1,6 +1,6 @@
 """Rules: a GBNF grammar as it is written, within bounds; and the texts that its parts are written with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from a3s_power.core.errors import BadRequest
@@ -12,6 +12,8 @@ MOST_REPEATS: Final = 100_000
 
 _STEP: Final = 500
 """The engine refuses repetitions from 2000 times on; longer ones are written as repetitions of repetitions."""
+_FEW: Final = 8
+_DEEPEST: Final = 60
 _LAST: Final = 0x10FFFF
 _SURROGATES: Final = (0xD800, 0xDFFF)
 _NAMED: Final = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x22: '\\"', 0x5C: "\\\\"}
@@ -106,6 +108,19 @@ def either(bodies: Iterable[str]) -> str:
     """One of these, in parentheses where there are several. Equal ones are said once."""
     different = list(dict.fromkeys(bodies))
     return different[0] if len(different) == 1 else f"({' | '.join(different)})"
+
+
+def one_text(texts: Sequence[str], rules: Rules, depth: int = 0) -> str:
+    """One of these texts. Of many, what they share is said once: an engine follows each alternative by itself."""
+    if len(texts) <= _FEW or depth > _DEEPEST:
+        return either(map(literal, texts))
+    first, last = min(texts), max(texts)
+    shared = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    behind: dict[str, list[str]] = {}
+    for text in texts:
+        behind.setdefault(text[shared : shared + 1], []).append(text[shared + 1 :])
+    ways = [f"{literal(sign)} {one_text(rest, rules, depth + 1)}" if sign else '""' for sign, rest in behind.items()]
+    return rules.add("text", f"{literal(first[:shared])} {either(ways)}" if shared else " | ".join(ways))
 
 
 def one_of(ranges: Ranges) -> str:

@@ -64,21 +64,17 @@ def any_object(rules: Rules) -> str:
     return _values(rules)[1]
 
 
-def any_list(rules: Rules) -> str:
-    """Any list."""
-    return _values(rules)[2]
-
-
 def _values(rules: Rules) -> tuple[str, ...]:
+    """The names of the rules for any value and any object."""
     found = rules.known.get("json")
     if found is not None:
         return found
     value, thing, array = rules.reserve("value"), rules.reserve("object"), rules.reserve("list")
-    rules.known["json"] = (value, thing, array)
+    rules.known["json"] = (value, thing)
     gap, more = blanks(rules), comma(rules)
     pair = rules.add("pair", f"{string(rules)} {COLON} {value}")
     rules.define(thing, f'"{{" {gap} ({pair} ({more} {pair})* {gap})? "}}"')
     rules.define(array, f'"[" {gap} ({value} ({more} {value})* {gap})? "]"')
     number = rules.add("number", NUMBER)
     rules.define(value, f'{thing} | {array} | {string(rules)} | {number} | "true" | "false" | "null"')
-    return value, thing, array
+    return value, thing

@@ -10,6 +10,7 @@ LONGEST: Final = 100_000
 _MOST_TIMES: Final = 1_999
 _MOST_ALL_TIMES: Final = 20_000
 _DEEPEST: Final = 100
+_MOST_NOTHINGS: Final = 64
 _TOKEN = re.compile(
     r"""(?P<comment>\#[^\n]*)|(?P<end>\r?\n)|(?P<blank>[ \t]+)
     |(?P<name>[A-Za-z0-9-]+)(?P<defines>\s*::=)?
@@ -38,6 +39,7 @@ def renamed(grammar: str, rules: Rules) -> str:
             raise BadRequest(f'grammar: the rule "{name}" uses "{missing}", which is not there')
         rules.define(names[name], " ".join(names[word] if kind == "name" else word for kind, word in body))
     _check_left(bodies)
+    _Nothing(bodies).check()
     return names["root"]
 
 
@@ -69,6 +71,8 @@ class _Reader:
                     self._refuse("a rule must begin with its name and ::=")
                 body.append(self._word(token, body))
         for name, words in found.items():
+            if not words:
+                raise BadRequest(f'grammar: the rule "{name}" is empty')
             _check_groups(name, words)
         return found
 
@@ -96,6 +100,66 @@ def _check_groups(name: str, words: list[tuple[str, str]]) -> None:
             break
     if depth:
         raise BadRequest(f'grammar: the parentheses of the rule "{name}" do not match, or go too deep')
+
+
+class _Nothing:
+    """In how many ways rules may be nothing: the engine follows each of them, and stands still over too many."""
+
+    def __init__(self, bodies: dict[str, list[tuple[str, str]]]) -> None:
+        self._bodies = bodies
+        self._ways: dict[str, int] = {}
+
+    def check(self) -> None:
+        try:
+            for name in self._bodies:
+                self._of_rule(name)
+        except RecursionError:
+            raise BadRequest("grammar: its rules go too deep") from None
+
+    def _of_rule(self, name: str) -> int:
+        if name not in self._ways:
+            self._ways[name] = 0
+            words = list(reversed(self._bodies[name]))
+            self._ways[name] = self._alternatives(name, words)
+        return self._ways[name]
+
+    def _alternatives(self, name: str, words: list[tuple[str, str]]) -> int:
+        """Takes words up to the end of the group."""
+        total, ways, loose = 0, 1, 0
+        while words and words[-1][1] != ")":
+            kind, word = words.pop()
+            if word == "|":
+                total, ways, loose = total + ways, 1, 0
+                continue
+            inside = self._of_rule(word) if kind == "name" else 0
+            if word == "(":
+                inside = self._alternatives(name, words)
+                words.pop()
+            inside = 1 if word == '""' else inside
+            least, most = _times(words)
+            loose += (most if inside else 1) if inside or least == 0 else 0
+            ways = min(ways * max(inside ** min(most, _MOST_NOTHINGS), least == 0), _MOST_NOTHINGS + 1)
+            if ways > _MOST_NOTHINGS or loose > _MOST_NOTHINGS:
+                raise BadRequest(f'grammar: the rule "{name}" may be nothing in too many ways')
+        return total + ways
+
+
+def _times(words: list[tuple[str, str]]) -> tuple[int, int]:
+    """How often the element before is repeated, if that is what comes; no end counts as twice."""
+    sign = words[-1][1] if words else ""
+    if sign in ("*", "+", "?") or sign.startswith("{"):
+        words.pop()
+    match sign:
+        case "*":
+            return 0, 2
+        case "+":
+            return 1, 2
+        case "?":
+            return 0, 1
+    if not sign.startswith("{"):
+        return 1, 1
+    low, comma, high = sign.strip("{}").partition(",")
+    return int(low), int(high) if high else max(int(low), 2) if comma else int(low)
 
 
 def _check_left(bodies: dict[str, list[tuple[str, str]]]) -> None:

@@ -71,7 +71,7 @@ _CLASSES: Final = {
     "S": others(_BLANKS),
 }
 _CONTROLS: Final = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11, "0": 0}
-_COUNTS = re.compile(r"\{(\d{1,6})(,(\d{0,6}))?\}")
+_COUNTS = re.compile(r"\{([0-9]+)(,([0-9]*))?\}")
 _HEX = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]{1,6})\}")
 
 

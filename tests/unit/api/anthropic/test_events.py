@@ -144,6 +144,17 @@ def test_the_end_has_its_counts() -> None:
     assert _stream(Text("a"), _DONE)[-2]["usage"] == _USAGE
 
 
+@pytest.mark.parametrize(
+    ("left_out", "told"),
+    [
+        ({"dropped_messages": 2, "cut_tokens": 5}, {"truncated_messages": 2, "truncated_tokens": 5}),
+        ({"shifted": True}, {"truncated_messages": 0, "truncated_tokens": 0, "shifted": True}),
+    ],
+)
+def test_what_was_left_out_of_the_conversation_is_told(left_out: dict[str, Any], told: dict[str, Any]) -> None:
+    assert _stream(Text("a"), Done("stop", Usage(**left_out)))[-2]["usage"]["context"] == told
+
+
 def test_a_search_at_the_server_is_not_to_be_had() -> None:
     """Section 8: blocks in one go, and an ordinary end."""
     events = _stream(_call(1, "web_search", query="x"), _call(2, "web_search"), _DONE, searches=True)

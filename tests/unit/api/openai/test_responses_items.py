@@ -18,7 +18,7 @@ def _said(role: str, content: Any) -> dict[str, Any]:
     return {"type": "message", "role": role, "content": content}
 
 
-def _call(call_id: str, name: str = "f", arguments: Any = "{}", **more: Any) -> dict[str, Any]:
+def _call(call_id: str, name: Any = "f", arguments: Any = "{}", **more: Any) -> dict[str, Any]:
     return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments} | more
 
 

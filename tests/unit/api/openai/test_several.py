@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from a3s_power.api.openai.several import Said, several
-from a3s_power.core.errors import RunnerDied
+from a3s_power.core.errors import BadRequest, RunnerDied
 from a3s_power.core.events import Done, Event, Progress, Text
 from a3s_power.core.usage import Usage
 from a3s_power.service.ports import Events
@@ -68,6 +68,24 @@ async def _read(prompts: Sequence[Sequence[Events]]) -> None:
     async with several(prompts) as events:
         async for _ in events:
             pass
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 3), (3,)])
+async def test_errors_at_the_same_moment_come_out_as_one(shape: tuple[int, ...]) -> None:
+    """Every prompt of a request finds the same wrong; so may every choice of a prompt, once the first has begun."""
+    played = _Played()
+    prompts = [
+        [played.one("a", *([Text("x")] if count > 1 else []), BadRequest("wrong")) for _ in range(count)]
+        for count in shape
+    ]
+
+    async def read() -> None:
+        async with several(prompts) as events:
+            async for _ in events:
+                pass
+
+    with pytest.raises(BadRequest, match="wrong"):
+        await read()
 
 
 async def test_an_error_of_the_reader_ends_all_and_comes_out_alone() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from a3s_power.core.errors import BadRequest
 from a3s_power.core.messages import Tool, ToolChoice
-from a3s_power.output.families import PARSERS, Asked
+from a3s_power.output.families import PARSERS, Prompted
 from a3s_power.output.grammar import Calling, Layout, Wanted, form, grammar, layout
 from a3s_power.output.parser import OutputParser
 from tests.gbnf import Grammar
@@ -21,6 +21,9 @@ WEATHER = Tool(
 )
 TIME = Tool(name="get_time")
 CALL = '{"name": "get_weather", "arguments": {"city": "Oslo"}}'
+
+
+_BOMB = "\n".join(["root ::= a0", *(f"a{at} ::= a{at + 1} a{at + 1} | a{at + 1}" for at in range(24)), 'a24 ::= "x"?'])
 
 
 def ignore(note: str) -> None:
@@ -85,7 +88,7 @@ def test_thinking_comes_once_and_first(where: Layout, text: str, follows: bool) 
 def test_families_have_their_own_layout(parser: str, begun: str, thinks: bool, text: str) -> None:
     where = layout(parser, None, opened=False, begun=begun, thinks=thinks)
     assert made(Wanted(choices=("yes",)), where).matches(text)
-    reader = PARSERS[parser](Asked(begun=begun))
+    reader = PARSERS[parser](Prompted(begun=begun))
     assert "".join(part for part in (*reader.feed(text), *reader.close()) if isinstance(part, str)) == "yes"
 
 
@@ -103,7 +106,11 @@ def test_a_family_whose_answers_have_another_form_is_refused() -> None:
         (Wanted(choices=("a",) * 1_001), "too many choices"),
         (Wanted(pattern="a(?!b)"), "the pattern cannot be enforced: it looks around"),
         (Wanted(pattern="x{9}{9}"), "one repetition behind another"),
+        (Wanted(pattern="(a|b){1000000}"), "it repeats too much"),
+        (Wanted(pattern="a{1,1000000000000000000}"), "it repeats too much"),
         (Wanted(grammar='start ::= "a"'), 'it has no rule "root"'),
+        (Wanted(grammar="root ::= "), 'the rule "root" is empty'),
+        (Wanted(grammar='root ::= a\na ::= # nothing\nb ::= "x"'), 'the rule "a" is empty'),
         (Wanted(grammar="root ::= a"), 'the rule "root" uses "a", which is not there'),
         (Wanted(grammar='root ::= "a'), "line 1: what begins with '\"a' cannot be read"),
         (Wanted(grammar='root ::= ("a"'), 'the parentheses of the rule "root" do not match'),
@@ -112,6 +119,14 @@ def test_a_family_whose_answers_have_another_form_is_refused() -> None:
         (Wanted(grammar='root ::= a "x"\na ::= "y" | root'), 'the rule "root" begins with itself'),
         (Wanted(grammar="root ::= * | +"), "a repetition has nothing before it"),
         (Wanted(grammar='%llguidance {}\nstart: "a"'), "line 1: what begins with '%llguidanc' cannot be read"),
+        (Wanted(grammar='root ::= ("a"?){500}'), 'the rule "root" may be nothing in too many ways'),
+        (
+            Wanted(grammar='root ::= a{1999}\na ::= b? b?\nb ::= "x"?'),
+            'the rule "root" may be nothing in too many ways',
+        ),
+        (Wanted(grammar=_BOMB), "may be nothing in too many ways"),
+        (Wanted(pattern="(a?){500}(b?){500}c"), "can be read in too many ways at once"),
+        (Wanted(pattern="([ab]{1,60}){60}"), "can be read in too many ways at once"),
         (Wanted(grammar="#" * 100_001), "it is longer than 100000 signs"),
     ],
 )
@@ -206,7 +221,7 @@ def test_a_call_in_a_familys_own_words_is_allowed_and_read(parser: str, tag: str
     assert allowed.matches(text)
     assert not allowed.matches(text.replace("Oslo", "Bonn"))
     assert not allowed.matches("Hello")
-    family = PARSERS[parser](Asked(tools=(WEATHER, TIME))) if parser else None
+    family = PARSERS[parser](Prompted(tools=(WEATHER, TIME))) if parser else None
     reader = OutputParser(tool_tag=tag, tools=("get_weather", "get_time"), family=family)
     events = [*reader.feed(text), *reader.close()]
     calls = [call for event in events for call in getattr(event, "calls", ())]
@@ -233,7 +248,7 @@ def test_arguments_between_marks_follow_their_schemas(parser: str) -> None:
     assert how is not None
     allowed = made(Wanted(), PLAIN, Calling(form=how, tools=(tool,), choice=ToolChoice("required"), several=False))
     for _ in range(30):
-        reader = PARSERS[parser](Asked(tools=(tool,)))
+        reader = PARSERS[parser](Prompted(tools=(tool,)))
         text = allowed.walk(chance)
         (call,) = [part for part in (*reader.feed(text), *reader.close()) if isinstance(part, tuple)]
         assert call[0] == "f"
@@ -246,7 +261,17 @@ def test_one_call_is_one_and_a_named_one_is_that_one() -> None:
     assert not made(Wanted(), Layout(), forced("", "<tool_call>", several=False)).matches(two)
     named = made(Wanted(), Layout(), forced("", "<tool_call>", name="get_time"))
     assert not named.matches(f"<tool_call>{CALL}</tool_call>")
-    assert named.matches('<tool_call>{"name": "get_time", "arguments": {"anything": []}}</tool_call>')
+    assert named.matches('<tool_call>{"name": "get_time", "arguments": {}}</tool_call>')
+
+
+@pytest.mark.parametrize("parameters", [{}, {"type": "object", "properties": {}}])
+def test_a_tool_without_parameters_is_given_nothing(parameters: dict[str, Any]) -> None:
+    how = form("", "<tool_call>")
+    assert how is not None
+    tools = (Tool(name="f", parameters=parameters),)
+    allowed = made(Wanted(), PLAIN, Calling(form=how, tools=tools, choice=ToolChoice("required"), several=False))
+    assert allowed.matches('<tool_call>{"name": "f", "arguments": {}}</tool_call>')
+    assert not allowed.matches('<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>')
 
 
 def test_calls_that_need_not_be_are_another_way_to_answer() -> None:

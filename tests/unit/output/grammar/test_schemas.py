@@ -150,6 +150,13 @@ def test_a_schema_that_is_wrong_is_refused(schema: Schema, message: str) -> None
     assert message in refusal.value.message
 
 
+def test_of_many_constants_just_those_are_allowed() -> None:
+    values = [*(f"value {at}" for at in range(0, 300, 3)), "value", "", "v", *range(50)]
+    made = grammar({"enum": values})
+    for value in [*values, "value 1", "valu", "value 3000", 50, 400]:
+        assert made.matches(json.dumps(value)) is (value in values)
+
+
 def test_annotations_and_words_that_nobody_knows_are_no_constraints() -> None:
     noted = {"title": "t", "description": "d", "default": 1, "x-order": 3, "readOnly": True, "propertyOrdering": ["a"]}
     assert grammar(NUMBER | noted).matches("5")

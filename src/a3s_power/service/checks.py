@@ -1,14 +1,12 @@
-"""From a request to what the model's child shall run: checks in Ollama's order, and the whole conversation. Pure."""
+"""What a request wants, and what keeps a model from it: checks in Ollama's order, all before any load. Pure."""
 
-from typing import Any, Final
+from typing import Final
 
 from a3s_power.core.errors import BadFormat, BadRequest, NotCapable, NotSupported
 from a3s_power.core.media import is_audio
-from a3s_power.core.messages import Message
 from a3s_power.core.model import Model
-from a3s_power.core.options import DEFAULTS, Bias, Options
+from a3s_power.core.options import Options
 from a3s_power.core.requests import Chat, Embed, Generate, Request, Rerank
-from a3s_power.runner.frames import Run
 
 _NO_PROJECTOR: Final = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
 _NO_MEDIA: Final = "Multimodal data provided, but model does not support multimodal requests."
@@ -28,6 +26,12 @@ def wants_unload(request: Chat | Generate) -> bool:
 def wants_load(request: Chat | Generate) -> bool:
     """Whether the request has nothing to answer, so that it only brings the model into memory."""
     return not request.messages if isinstance(request, Chat) else not request.prompt
+
+
+def wants_structure(request: Chat | Generate) -> bool:
+    """Whether something is asked of the structure of the answer."""
+    must_call = isinstance(request, Chat) and request.tool_choice.mode == "required"
+    return must_call or request.format is not None or bool(request.grammar or request.choices or request.pattern)
 
 
 def check_runnable(request: Request, model: Model) -> None:
@@ -69,6 +73,15 @@ def check_embed(request: Embed, model: Model, options: Options) -> None:
         raise BadRequest("input after truncation exceeds maximum context length")
 
 
+def check_wanted(request: Generate | Embed, model: Model, options: Options) -> None:
+    """Raise what keeps this model from a request whose text is still to come."""
+    match request:
+        case Generate():
+            check_generate(request, model)
+        case Embed():
+            check_embed(request, model, options)
+
+
 def check_rerank(request: Rerank, model: Model) -> None:
     """Raise NotSupported for a model that does not rank, be it by a head of its own or by saying yes or no."""
     judges = model.can("completion") and "rerank" in model.name.model.lower()
@@ -102,114 +115,3 @@ def _check_media(request: Chat | Generate, model: Model, *, rendered: bool) -> N
         raise NotCapable(f'"{request.shown}" does not support images here: {_INSIDE}')
     if model.config.model_family == "mllama" and max(map(len, groups), default=0) > 1:
         raise BadRequest("this model only supports one image while more than one image requested")
-
-
-def request_options(request: Request, model: Model) -> Options:
-    """Every option of a request, each with a value or automatic: defaults, then the model's, then the request's.
-
-    Raises:
-        InvalidOption: the request's or the model's own options are of a wrong type.
-    """
-    return Options.merged(DEFAULTS, model.asked.checked(), request.asked.checked())
-
-
-def chat_run(
-    request: Chat, model: Model, options: Options, *, template: str, renderer: str = "", parser: str = ""
-) -> Run:
-    """What the child runs for a chat. `template`, `renderer` and `parser` are as in the Run."""
-    return Run(
-        messages=conversation(request.messages, model),
-        tools=request.tools if request.tool_choice.mode != "none" else (),
-        template=template,
-        renderer=renderer,
-        parser=parser,
-        think=request.think,
-        options=options,
-        truncate=request.truncate,
-        shift=shifts(request, model),
-        top_logprobs=request.top_logprobs,
-        logit_bias=_bias(request, model),
-        render_only=request.render_only,
-        clean_thinking=_forgets_thinking(model),
-        tool_choice=request.tool_choice,
-        parallel_tool_calls=request.parallel_tool_calls,
-        **_form(request),
-    )
-
-
-def generate_run(
-    request: Generate, model: Model, options: Options, *, template: str, renderer: str = "", parser: str = ""
-) -> Run:
-    """What the child runs for a prompt: the text itself when raw, a short conversation otherwise.
-
-    `template`, `renderer` and `parser` are as in the Run. A template of the request's own, or the model's for a
-    suffix, is executed whatever else the model names.
-    """
-    direct = request.template or (model.template if request.suffix else "")
-    return Run(
-        text=request.prompt if request.raw else None,
-        messages=() if request.raw else _prompt_messages(request, model),
-        images=request.images if request.raw else (),
-        template=direct or template,
-        renderer="" if direct else renderer,
-        parser="" if direct else parser,
-        suffix="" if request.raw else request.suffix,
-        think=request.think,
-        context=request.context or (),
-        want_context=not request.raw,
-        options=options,
-        truncate=request.truncate,
-        shift=shifts(request, model),
-        top_logprobs=request.top_logprobs,
-        logit_bias=_bias(request, model),
-        render_only=request.render_only,
-        clean_thinking=_forgets_thinking(model),
-        parse_tools=False,
-        **_form(request),
-    )
-
-
-def _form(request: Chat | Generate) -> dict[str, Any]:
-    """What the form of the answer must be, as a Run says it."""
-    return {
-        "format": request.format,
-        "grammar": request.grammar,
-        "choices": request.choices,
-        "pattern": request.pattern,
-    }
-
-
-def has_form(request: Chat | Generate) -> bool:
-    """Whether something is asked of the form of the answer."""
-    must_call = isinstance(request, Chat) and request.tool_choice.mode == "required"
-    return must_call or request.format is not None or bool(request.grammar or request.choices or request.pattern)
-
-
-def _bias(request: Chat | Generate, model: Model) -> Bias:
-    """What the dialect asks for, else the option; of several layers of options the last."""
-    return request.logit_bias or request.asked.logit_bias or model.asked.logit_bias
-
-
-def conversation(messages: tuple[Message, ...], model: Model) -> tuple[Message, ...]:
-    """The model's system message, unless the request begins with its own, the model's history, the request."""
-    own_system = messages[:1] and messages[0].role == "system"
-    system = (Message(role="system", content=model.system),) if model.system and not own_system else ()
-    return (*system, *model.messages, *messages)
-
-
-def _prompt_messages(request: Generate, model: Model) -> tuple[Message, ...]:
-    """A context carries the history already, so the model's own is then left out."""
-    text = request.system or model.system
-    system = (Message(role="system", content=text),) if text else ()
-    history = model.messages if request.context is None else ()
-    return (*system, *history, Message(role="user", content=request.prompt, images=request.images))
-
-
-def shifts(request: Chat | Generate, model: Model) -> bool:
-    """Whether a full context drops its oldest half and goes on; DeepSeek's second family cannot."""
-    return request.shift if request.shift is not None else model.config.model_family != "deepseek2"
-
-
-def _forgets_thinking(model: Model) -> bool:
-    """Families whose earlier answers are given back without what they thought."""
-    return model.config.model_family == "qwen3" or model.name.model == "deepseek-r1"

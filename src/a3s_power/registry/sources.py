@@ -1,4 +1,4 @@
-"""Wishes: what the source of a pull means, a name or an address. Pure."""
+"""Sources: what the source of a pull means, a name or an address. Pure."""
 
 from contextlib import suppress
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What can be said of the form asked of an answer before its model is loaded: whether it can be enforced at all."""
+"""Structure: whether the form asked of an answer can be enforced at all, told before the model is loaded."""
 
 from a3s_power.core.errors import BadRequest
 from a3s_power.core.requests import Chat, Generate
@@ -7,7 +7,7 @@ from a3s_power.prompt.readings import of_jinja
 from a3s_power.runner.frames import Run
 
 
-def check_form(request: Chat | Generate, run: Run, chat_template: str) -> None:
+def check_structure(request: Chat | Generate, run: Run, chat_template: str) -> None:
     """Raise BadRequest for a form that cannot be enforced, on any model or on this one. Takes up to a second.
 
     `chat_template` is the model's own, in Jinja.

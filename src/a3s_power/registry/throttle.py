@@ -1,4 +1,4 @@
-"""Gate: all transfers of a process together pass so many bytes a second and no more, and fewer while people wait."""
+"""Throttle: all transfers of a process together take so many bytes a second, and fewer while people wait."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ _STEPS_A_SECOND: Final = 20
 _LEAST_STEP_BYTES: Final = 1024
 
 
-class Gate:
+class Throttle:
     """A limit in bytes a second; 0 is none. While there is somebody to be `busy` with, it is `courtesy` at most.
 
     Thread-safe, and so must `busy` be.
