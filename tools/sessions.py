@@ -3,6 +3,7 @@
 It serves from a throwaway folder with the built-in model, so it needs no network; `python -m tools.sessions` writes.
 """
 
+import functools
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.served import Served, environment, served
-from tests.terminals import on_terminal
+from tests.terminals import Terminal, on_terminal
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "sessions.md"
 _HEAD: Final = """\
@@ -88,13 +89,21 @@ def _chatted(server: Served) -> str:
     settings = {"OLLAMA_HOST": f"127.0.0.1:{server.port}"}
     with on_terminal(server.home, "run", "power-tiny", *flags, columns=_WIDTH, settings=settings) as terminal:
         for number, line in enumerate(_CHAT, 1):
-            terminal.until(lambda each: each.lines[-1:] and each.lines[-1].startswith((">>>", "...")))
-            before = terminal.text.count(">>>")
+            terminal.until(_waits)
+            asked = terminal.text.count(">>>")
             terminal.send(f"{line}\r")
             opened = line.startswith('"""') or number == len(_CHAT)
-            terminal.until(lambda each, least=before + (not opened): each.text.count(">>>") >= least)
+            terminal.until(functools.partial(_asked, least=asked + (not opened)))
         terminal.end()
         return _same(terminal.text, server)
+
+
+def _waits(terminal: Terminal) -> bool:
+    return bool(terminal.lines) and terminal.lines[-1].startswith((">>>", "..."))
+
+
+def _asked(terminal: Terminal, least: int) -> bool:
+    return terminal.text.count(">>>") >= least
 
 
 def _same(text: str, server: Served) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from a3s_power.core import limits
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import BadManifest, InvalidDigest
+from a3s_power.core.names import is_plain_path
 
 MANIFEST_TYPE: Final = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE: Final = "application/vnd.docker.container.image.v1+json"
@@ -25,6 +26,12 @@ LICENSE: Final = f"{_IMAGE}license"
 MESSAGES: Final = f"{_IMAGE}messages"
 TENSOR: Final = f"{_IMAGE}tensor"
 JSON: Final = f"{_IMAGE}json"
+
+FILE: Final = "application/vnd.a3s.power.file"
+"""Our own: a file, under its name, of a model that is kept as it was uploaded."""
+
+MANY: Final = (TENSOR, FILE)
+"""Of these a model may have any number."""
 
 
 class Layer(
@@ -126,12 +133,19 @@ def read_manifest(content: bytes) -> Manifest:
         raise BadManifest(f"manifest is larger than {limits.MANIFEST_BYTES} bytes")
     try:
         manifest = msgspec.convert(_fields(content), Manifest)
-        if len(manifest.layers) > limits.LAYERS and not manifest.of_type(TENSOR):
+        if len(manifest.layers) > limits.LAYERS and not manifest.of_type(*MANY):
             raise BadManifest(f"manifest has more than {limits.LAYERS} layers")
+        _check_names([layer.name for layer in manifest.of_type(FILE)])
         _ = manifest.blobs
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, InvalidDigest) as error:
         raise BadManifest(f"manifest cannot be read: {error}") from error
     return manifest
+
+
+def _check_names(names: list[str]) -> None:
+    """Raise BadManifest unless all names of files can lie in one folder, and nowhere else."""
+    if len(set(names)) != len(names) or not all(map(is_plain_path, names)):
+        raise BadManifest("manifest has files under names that cannot be")
 
 
 def write_manifest(manifest: Manifest) -> bytes:

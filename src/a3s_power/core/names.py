@@ -15,7 +15,14 @@ _HOST = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.:]{0,349}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_]{0,79}")
 _PART = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]{0,79}")
 
+_UNPLAIN = re.compile(r"[\x00-\x1f\x7f\\:]")
+
 Source = Literal["", "local", "cloud"]
+
+
+def is_plain_path(text: str) -> bool:
+    """Whether this is a path of plain names below some folder, on every system."""
+    return not _UNPLAIN.search(text) and all(part not in ("", ".", "..") for part in text.split("/"))
 
 
 class ModelName(msgspec.Struct, frozen=True, order=True):

@@ -22,6 +22,8 @@ from a3s_power.core.sizes import human_count
 from a3s_power.create import quantize
 from a3s_power.create.checks import check_request, info_count, info_text, info_texts, version
 from a3s_power.create.child import Children
+from a3s_power.create.convert.start import Unconvertible
+from a3s_power.create.kept import check_kept, kept
 from a3s_power.create.making import Making, Report
 from a3s_power.create.sources import Source, from_files, from_model, with_adapters, with_draft, with_files
 from a3s_power.store import Store
@@ -76,7 +78,9 @@ def build(
     """
     check_request(request)
     with Making.begun(store, report, children or Children()) as making:
-        source = with_adapters(_source(request, making), request.adapters or {}, making)
+        source = _source(request, making)
+        check_kept(request, source)
+        source = with_adapters(source, request.adapters or {}, making)
         source = with_draft(source, request.draft_files or {}, making)
         levels = _Levels(
             weights=quantize.level(request.quantize, source.header),
@@ -102,7 +106,12 @@ def _source(request: Create, making: Making) -> Source:
         return with_files(source, request.files, making) if request.files else source
     if request.files is None:
         raise BadRequest("neither 'from' or 'files' was specified")
-    return from_files(request.files, making)
+    try:
+        return from_files(request.files, making)
+    except Unconvertible as found:
+        if any(name.endswith(".gguf") for name in request.files):
+            raise
+        return kept(found, making)
 
 
 def _quantized(layer: Layer, source: Source, levels: _Levels, making: Making) -> Layer:
@@ -132,8 +141,8 @@ def _plan(request: Create, source: Source, level: str, check_template: Callable[
     if types.TEMPLATE in replaced:
         replaced.add(types.PROMPT)
     kept = tuple(layer for layer in source.layers if layer.media_type not in replaced)
-    tensors = any(layer.media_type == types.TENSOR for layer in kept)
-    if len(kept) + len(new) > limits.LAYERS and not tensors:
+    many = any(layer.media_type in types.MANY for layer in kept)
+    if len(kept) + len(new) > limits.LAYERS and not many:
         raise BadRequest(f"a model has at most {limits.LAYERS} layers")
     return _Plan(kept=kept, new=tuple(new), config=config)
 

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from a3s_power.core.digests import Digest
 from a3s_power.core.errors import BadRequest
+from a3s_power.core.names import is_plain_path
 from a3s_power.core.requests import Create
 from a3s_power.prompt.families import NAMES
 from a3s_power.prompt.readings import READINGS
 
-_UNPLAIN: Final = re.compile(r"[\x00-\x1f\x7f\\:]")
 _NUMBER: Final = r"(?:0|[1-9][0-9]*)"
 _SEMVER: Final = re.compile(rf"v?({_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)?)?)")
 
@@ -18,7 +18,7 @@ _SEMVER: Final = re.compile(rf"v?({_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:-[0-9A
 def check_request(request: Create) -> None:
     """What Ollama refuses before it begins. Raises BadRequest; InvalidDigest is of this kind."""
     groups = [group or {} for group in (request.files, request.adapters, request.draft_files)]
-    if not all(_relative(path) for group in groups for path in group):
+    if not all(is_plain_path(path) for group in groups for path in group):
         raise BadRequest("file path must be relative")
     for digest in chain.from_iterable(group.values() for group in groups):
         Digest.parse(digest)
@@ -28,11 +28,6 @@ def check_request(request: Create) -> None:
         raise BadRequest(f'unknown renderer "{request.renderer}"')
     if request.parser and request.parser not in READINGS:
         raise BadRequest(f'unknown parser "{request.parser}"')
-
-
-def _relative(path: str) -> bool:
-    """Whether this is a path of plain names below some folder, on every system."""
-    return not _UNPLAIN.search(path) and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
 def version(text: str) -> str:

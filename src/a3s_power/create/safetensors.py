@@ -45,8 +45,11 @@ class Tensor(msgspec.Struct, frozen=True):
     size: int
 
 
-def read_tensors(file: BinaryIO) -> dict[str, Tensor]:
-    """The tensors of a file by name. Raises BadFile for what is no safetensors, cut off, or beyond a limit."""
+def read_tensors(file: BinaryIO, *, dimensions: int = limits.GGUF_DIMENSIONS) -> dict[str, Tensor]:
+    """The tensors of a file by name, each of at most so many dimensions.
+
+    Raises BadFile for what is no safetensors, cut off, or beyond a limit.
+    """
     total = file.seek(0, os.SEEK_END)
     file.seek(0)
     length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
@@ -56,7 +59,7 @@ def read_tensors(file: BinaryIO) -> dict[str, Tensor]:
     if length > _HEADER_BYTES:
         raise BadFile(f"safetensors header of {length} bytes exceeds maximum {_HEADER_BYTES}")
     described = _described(file.read(length))
-    tensors = {name: _checked(name, one, start) for name, one in described.items()}
+    tensors = {name: _checked(name, one, start, dimensions) for name, one in described.items()}
     _check_places(tensors, start, total)
     return tensors
 
@@ -72,15 +75,15 @@ def _described(content: bytes) -> dict[str, _Described]:
         raise BadFile(f"the safetensors header cannot be read: {error}") from None
 
 
-def _checked(name: str, described: _Described, start: int) -> Tensor:
+def _checked(name: str, described: _Described, start: int, dimensions: int) -> Tensor:
     if len(name) > _NAME_CHARACTERS:
         raise BadFile(f"tensor name {quoted(name)} is longer than {_NAME_CHARACTERS} characters")
     begin, end = described.data_offsets
     size = _SIZES.get(described.dtype)
     if size is None:
         raise BadFile(f"tensor {quoted(name)} is of unknown type {quoted(described.dtype)}")
-    if len(described.shape) > limits.GGUF_DIMENSIONS:
-        raise BadFile(f"tensor {quoted(name)} has more than {limits.GGUF_DIMENSIONS} dimensions")
+    if len(described.shape) > dimensions:
+        raise BadFile(f"tensor {quoted(name)} has more than {dimensions} dimensions")
     if math.prod(described.shape) * size != end - begin:
         raise BadFile(f"tensor {quoted(name)} has another size than its shape")
     return Tensor(name, described.dtype, described.shape, start + begin, end - begin)

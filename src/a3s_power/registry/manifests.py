@@ -28,7 +28,7 @@ def sound(name: ModelName, content: bytes) -> Manifest:
     manifest = read_manifest(content)
     if manifest.of_type(types.TENSOR):
         raise NotSupported("this model requires MLX support, but the MLX runtime is not available")
-    if not any(layer.media_type.startswith(_MODEL_TYPES) for layer in manifest.layers):
+    if not any(layer.media_type.startswith((_MODEL_TYPES, types.FILE)) for layer in manifest.layers):
         raise BadManifest(f"{name.short} is no model: none of its layers is of a type {_MODEL_TYPES}…")
     for layer in (*manifest.layers, manifest.config):
         most = _SMALL.get(types.CONFIG_TYPE if layer is manifest.config else layer.media_type)

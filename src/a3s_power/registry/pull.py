@@ -36,13 +36,14 @@ Report = Callable[[Progress], None]
 Assemble = Callable[[ModelName, Mapping[str, str], Report], None]
 """Makes a model of blobs, given as the names their files had elsewhere and their digests; as `create` does."""
 
-Check = Callable[[bytes], None]
-"""Looks at the config.json of safetensors. Raises BadFile when no model can be made of them."""
+Check = Callable[[bytes], str]
+"""What is to be told of safetensors by their config.json. Raises BadFile when no model can be made of them."""
 
 _TRIES: Final = 3
 """How often blobs are fetched again that others deleted while the rest was on its way."""
 
 _KEEP_SECONDS: Final = 600.0
+_WEIGHTS: Final = (types.MODEL, types.FILE)
 
 
 def pull(
@@ -178,17 +179,22 @@ def _pull_files(source: ByFiles, work: _Work, assemble: Assemble, check: Check |
             fetched.append(_fetch_file(file, fetched, work))
             files[file.name] = str(fetched[-1])
             if file.name == CONFIG and check is not None:
-                check(store.blobs.read(fetched[-1], limits.CONFIG_BYTES))
+                _tell(check(store.blobs.read(fetched[-1], limits.CONFIG_BYTES)), work)
         work.report(Progress("verifying sha256 digest"))
         assemble(source.name, files, lambda told: None if told.status == "success" else work.report(told))
     except BadFile:
         _drop(fetched, store)
         raise
     name = _with_origin(source, store)
-    # The parts of a split model are in one piece now, and safetensors are a GGUF.
+    # The parts of a split model are in one piece now, and safetensors a GGUF, if they can be one.
     _drop(fetched, store)
     work.report(Progress("success"))
     return name
+
+
+def _tell(note: str, work: _Work) -> None:
+    if note:
+        work.report(Progress(note))
 
 
 def _fetch_file(file: RemoteFile, here: list[Digest], work: _Work) -> Digest:
@@ -212,7 +218,7 @@ def _with_origin(source: ByFiles, store: Store) -> ModelName:
     """Have the model's manifest say where its weights are from."""
     stored = store.manifests.read(source.name)
     layers = tuple(
-        msgspec.structs.replace(layer, source=source.origin) if layer.media_type == types.MODEL else layer
+        msgspec.structs.replace(layer, source=source.origin) if layer.media_type in _WEIGHTS else layer
         for layer in stored.manifest.layers
     )
     return store.write(stored.name, write_manifest(msgspec.structs.replace(stored.manifest, layers=layers)))

@@ -3,10 +3,12 @@
 from typing import Final
 
 from a3s_power.core.errors import BadFormat, BadRequest, NotCapable, NotSupported
+from a3s_power.core.manifest import FILE
 from a3s_power.core.media import is_audio
 from a3s_power.core.model import Model
 from a3s_power.core.options import Options
 from a3s_power.core.requests import Chat, Embed, Generate, Request, Rerank
+from a3s_power.gguf.layout import quoted
 
 _NO_PROJECTOR: Final = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
 _NO_MEDIA: Final = "Multimodal data provided, but model does not support multimodal requests."
@@ -35,9 +37,17 @@ def wants_structure(request: Chat | Generate) -> bool:
 
 
 def check_runnable(request: Request, model: Model) -> None:
-    """Raise NotSupported for a model without a GGUF: one of safetensors, or one that runs elsewhere."""
+    """Raise NotSupported for a model without a GGUF: one of safetensors, or one that runs elsewhere.
+
+    It is in no memory, so that it may always be told to leave it.
+    """
+    if isinstance(request, Chat | Generate) and wants_unload(request):
+        return
     if model.config.remote_host or model.config.remote_model:
         raise NotSupported(f'"{request.shown}" runs on {model.config.remote_host or "another host"}, not here')
+    if model.manifest.of_type(FILE):
+        architecture = quoted(model.facts.architecture)
+        raise NotSupported(f'"{request.shown}" is kept as safetensors: this version has no engine for {architecture}')
     if not model.files.weights:
         raise NotSupported(f'"{request.shown}" has no GGUF weights, and this version runs no others')
 

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from a3s_power.aio import in_thread
 from a3s_power.core.digests import Digest
+from a3s_power.core.manifest import FILE
 from a3s_power.core.model import Description, Listing
 from a3s_power.core.names import ModelName
 from a3s_power.gguf import facts, reader
@@ -39,7 +40,8 @@ class LocalLibrary:
     def _describe(self, name: ModelName, verbose: bool) -> Description:  # noqa: FBT001 -- called by position in a thread
         model = self._store.models.read(name)
         if not model.files.weights:
-            return Description(model=model, info={})
+            kept = model.manifest.of_type(FILE)
+            return Description(model=model, info={"general.architecture": model.facts.architecture} if kept else {})
         header = reader.read_header(model.files.weights, arrays=verbose)
         projector = None
         if model.files.projectors:

@@ -25,11 +25,11 @@ def check_template(text: str) -> None:
     parse(text)
 
 
-def check_config(content: bytes) -> None:
-    """Raise BadFile when `content` is the config.json of safetensors that cannot be converted."""
+def check_config(content: bytes) -> str:
+    """What is to be told of safetensors with this config.json. Raises BadFile where no model can be made of them."""
     from a3s_power.create.convert.families import check  # noqa: PLC0415 -- most models are GGUFs
 
-    check(content)
+    return check(content)
 
 
 def _but_success(report: Report) -> Report:

@@ -123,7 +123,7 @@ class Models:
         except (BlobNotFound, BadManifest) as error:
             log.warning("model left out of the list", model=stored.name, error=error)
             return None
-        weights = stored.manifest.of_type(types.MODEL)
+        weights = stored.manifest.of_type(types.MODEL, types.FILE)
         return Listing(
             name=stored.name,
             digest=stored.digest,

@@ -73,6 +73,30 @@ def test_a_hostile_header_is_refused(http: httpx2.Client, model: dict[str, bytes
     _refused(http, model | {"model.safetensors": content})
 
 
+_UNKNOWN = json.dumps({"architectures": ["FooForCausalLM"]}).encode()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"model.safetensors": _safetensors(b"{}", length=2**64 - 1)},
+        {"model.safetensors": _safetensors({"t": _tensor([4], 0, 2**60)}, bytes(16))},
+        {"model.safetensors": b"cos\nsystem\n(S'touch pwn-pickle'\ntR."},
+        {"adapter.safetensors": b"\x80\x04pickle"},
+        {"more/model.safetensors": b""},
+        {"model.safetensors.index.json": b'{"weight_map": {"w": "../../etc/passwd"}}'},
+        {"tokenizer.json": b'{"model":' * 100_000},
+        {"generation_config.json": b"\x80\x04pickle"},
+        {"config.json": json.dumps({"architectures": ["../Foo\n"]}).encode()},
+    ],
+)
+def test_what_cannot_be_converted_is_only_kept_if_all_of_it_is_sound(
+    http: httpx2.Client, model: dict[str, bytes], files: dict[str, bytes]
+) -> None:
+    """ST-01 to ST-03, of an architecture that has no conversion."""
+    _refused(http, model | {"config.json": _UNKNOWN} | files)
+
+
 def test_an_index_leads_nowhere(http: httpx2.Client, model: dict[str, bytes]) -> None:
     """ST-02."""
     for place in ("../../../../../etc/passwd", "/etc/shadow", "http://127.0.0.1:1/x", "tokenizer.json"):

@@ -10,6 +10,7 @@ from a3s_power.core.digests import Digest
 from a3s_power.core.errors import BadManifest
 from a3s_power.core.manifest import (
     CONFIG_TYPE,
+    FILE,
     MODEL,
     PROMPT,
     SYSTEM,
@@ -117,6 +118,13 @@ def test_optional_fields_of_a_config_stand_in_their_place() -> None:
         b'"requires":"0.14.0","capabilities":["tools"],"context_length":7,"architecture":"amd64","os":"linux"}\n'
     )
     assert read_config(write_config(config)) == config
+
+
+@pytest.mark.parametrize("names", [[""], ["../x"], ["/etc/passwd"], ["a\\b"], ["c:x"], ["a//b"], ["a", "a"]])
+def test_files_under_names_that_could_leave_their_folder_are_refused(names: list[str]) -> None:
+    layers = tuple(Layer(media_type=FILE, digest=B, size=1, name=name) for name in names)
+    with pytest.raises(BadManifest, match="names that cannot be"):
+        read_manifest(write_manifest(Manifest(config=CONFIG, layers=layers)))
 
 
 def test_a_config_of_a_registry_is_read_with_all_it_carries() -> None:

@@ -21,7 +21,7 @@ from a3s_power.core.errors import (
     PowerError,
     Refused,
 )
-from a3s_power.core.manifest import MODEL
+from a3s_power.core.manifest import FILE, MODEL
 from a3s_power.registry.huggingface import safetensors
 from tests.conversions import files_of, recorded, write_folder
 from tests.hubs import COMMIT, WORLD, Net
@@ -163,6 +163,22 @@ def test_an_architecture_that_cannot_be_converted_is_named_before_its_weights_ar
         pull(world, NAME, insecure=False)
     assert asked_of(net, "cdn.test") == []
     assert world.store.models.list() == []
+
+
+def test_an_architecture_without_a_conversion_stays_safetensors(net: Net, tiny: Mapping[str, bytes]) -> None:
+    files = {**tiny, "config.json": b'{"architectures": ["FooForCausalLM"]}'}
+    net.hub_repository("org/tiny", {**files, **_NOT_TAKEN})
+    world = net.supply()
+    told = pull(world, NAME, insecure=False)
+    model = world.store.models.read(named(f"{NAME}:latest"))
+    layers = model.manifest.of_type(FILE)
+    assert {layer.name: world.store.blobs.read(layer.blob, 10**7) for layer in layers} == files
+    assert (model.config.model_format, model.config.model_family) == ("safetensors", "FooForCausalLM")
+    assert {layer.source.rpartition("/")[0] for layer in layers} == {NAME}
+    note = 'cannot be converted: unsupported architecture "FooForCausalLM"; kept as safetensors'
+    weights = Digest.of(next(files[name] for name in files if name.endswith(".safetensors")))
+    assert told.lines.index(note) < told.lines.index(f"pulling {weights.short}")
+    assert told.lines[-1] == "success"
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.00.pth", "model.pt"])

@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from a3s_power.core.errors import BadRequest, Cancelled, NotAllowed, PowerError, RegistryFailed, StoreFailed
 from a3s_power.core.events import Progress
-from a3s_power.core.manifest import LICENSE, SYSTEM
+from a3s_power.core.manifest import (
+    CONFIG_TYPE,
+    FILE,
+    LICENSE,
+    SYSTEM,
+    ConfigBlob,
+    Manifest,
+    write_config,
+    write_manifest,
+)
 from a3s_power.core.requests import Push
 from a3s_power.registry.cancel import Cancel
 from a3s_power.registry.push import push as push_model
@@ -19,7 +29,7 @@ from a3s_power.registry.supply import Supply
 from tests.internet import Authority, Internet
 from tests.pulling import Told, pull, push, supply
 from tests.registries import Asked, Registry, Reply
-from tests.stores import add_model, named
+from tests.stores import add_model, named, put_layer
 
 WEIGHTS = os.urandom(50_000)
 
@@ -54,6 +64,23 @@ def test_a_model_is_published_and_told_in_ollama_s_words(registry: Registry, tmp
     assert registry.manifests["ns/m", "v1"] == stored.content
     (last,) = [asked for asked in registry.seen if asked.method == "PUT" and "/manifests/" in asked.path]
     assert last.headers["content-type"] == "application/vnd.docker.distribution.manifest.v2+json"
+
+
+def test_a_model_kept_as_files_goes_to_a_registry_and_comes_back(registry: Registry, tmp_path: Path) -> None:
+    name = f"{registry.host}/ns/kept:v1"
+    world = supply(tmp_path / "here")
+    files = {"config.json": b"{}", "model.safetensors": WEIGHTS} | {f"{n}.json": b"%d" % n for n in range(65)}
+    layers = [
+        msgspec.structs.replace(put_layer(world.store, FILE, content), name=file) for file, content in files.items()
+    ]
+    config = put_layer(world.store, CONFIG_TYPE, write_config(ConfigBlob(model_format="safetensors")))
+    world.store.write(named(name), write_manifest(Manifest(config=config, layers=tuple(layers))))
+    push(world, name)
+    there = supply(tmp_path / "there")
+    pull(there, name)
+    assert there.store.manifests.read(named(name)).content == world.store.manifests.read(named(name)).content
+    manifest = there.store.models.read(named(name)).manifest
+    assert {layer.name: there.store.blobs.read(layer.blob, 10**6) for layer in manifest.layers} == files
 
 
 def test_parts_go_one_after_the_other_as_ollama_sends_them(registry: Registry, tmp_path: Path) -> None:

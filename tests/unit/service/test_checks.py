@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from a3s_power.core.errors import BadFormat, BadRequest, NotCapable, NotSupported, PowerError
-from a3s_power.core.manifest import ConfigBlob
+from a3s_power.core.manifest import FILE, ConfigBlob, Layer, Manifest
 from a3s_power.core.messages import Message, Tool
-from a3s_power.core.model import ModelFiles
+from a3s_power.core.model import Facts, ModelFiles
 from a3s_power.core.names import ModelName
 from a3s_power.core.requests import Rerank
 from a3s_power.service import checks
@@ -35,12 +35,30 @@ def test_a_chat_is_refused_in_ollamas_words(request_fields: Any, capabilities: A
     [
         ({"files": ModelFiles(weights="")}, '"M" has no GGUF weights, and this version runs no others'),
         ({"config": ConfigBlob(remote_host="h.example", remote_model="m")}, '"M" runs on h.example, not here'),
+        (
+            {
+                "files": ModelFiles(weights=""),
+                "facts": Facts(architecture="Foo"),
+                "manifest": Manifest(
+                    config=Layer(media_type="", digest="", size=0),
+                    layers=(Layer(media_type=FILE, digest="", size=0, name="config.json"),),
+                ),
+            },
+            '"M" is kept as safetensors: this version has no engine for "Foo"',
+        ),
     ],
 )
 def test_a_model_that_no_engine_here_can_run_says_so(changes: Any, complaint: str) -> None:
     with pytest.raises(NotSupported) as refusal:
         checks.check_runnable(chat(), model(**changes))
     assert refusal.value.message == complaint
+
+
+def test_a_model_that_cannot_be_in_memory_may_be_told_to_leave_it() -> None:
+    nothing = model(files=ModelFiles(weights=""))
+    checks.check_runnable(chat(messages=(), keep_alive=0), nothing)
+    with pytest.raises(NotSupported):
+        checks.check_runnable(chat(messages=()), nothing)
 
 
 @pytest.mark.parametrize("think", [None, False])

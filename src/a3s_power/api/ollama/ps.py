@@ -18,7 +18,7 @@ async def ps(call: Call) -> Response:
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of the list; every key is always there but `placement` and `reason`: what was not loaded as asked for."""
+    """An entry of the list; every key is always there, but the last two for what was not loaded as asked only."""
 
     name: str
     model: str

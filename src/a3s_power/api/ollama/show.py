@@ -13,6 +13,7 @@ from a3s_power.api.ollama.gojson import GoStruct
 from a3s_power.api.ollama.models import Details
 from a3s_power.api.ollama.wire import sent
 from a3s_power.core.errors import BadRequest
+from a3s_power.core.manifest import FILE, MODEL
 from a3s_power.core.model import DEFAULT_TEMPLATE, Description, Model
 from a3s_power.core.modelfile import Instruction, parameter_lines, printed, shown
 from a3s_power.prompt.capabilities import way
@@ -120,7 +121,7 @@ def modelfile(model: Model) -> str:
 
 def _instructions(model: Model) -> Iterator[Instruction]:
     files, config = model.files, model.config
-    yield Instruction("from", files.weights)
+    yield Instruction("from", files.weights or model.name.short)
     for path, _scale in files.adapters:
         yield Instruction("adapter", path)
     if files.draft:
@@ -155,4 +156,4 @@ def _template(model: Model, *, prefer_go: bool | None) -> str:
 
 
 def _parent(model: Model) -> str:
-    return next((layer.source for layer in model.manifest.of_type("application/vnd.ollama.image.model")), "")
+    return next((layer.source for layer in model.manifest.of_type(MODEL, FILE)), "")

@@ -1,11 +1,11 @@
 """Bodies that agents send packed by Zstandard: unpacked under a limit, so that a small one cannot fill the memory."""
 
-from importlib import import_module
+import sys
 from types import ModuleType
 from typing import Final
 
 from a3s_power.api.asked import Unpackers
-from a3s_power.core.errors import BadRequest, CompressedBody, TooLarge
+from a3s_power.core.errors import BadRequest, TooLarge
 from a3s_power.core.limits import MIB
 
 UNPACKED_BYTES: Final = 20 * MIB
@@ -14,15 +14,11 @@ UNPACKED_BYTES: Final = 20 * MIB
 _WINDOW_LOG: Final = 25
 """Bytes of the past that a packed text may refer to, as a power of two: more than such a body has."""
 
-_LIBRARIES: Final = ("compression.zstd", "backports.zstd")
-"""The one of Python 3.14, and the same for those before."""
-
 
 def unpacked(body: bytes) -> bytes:
     """The bytes that were packed.
 
     Raises:
-        CompressedBody: there is no library for it here.
         BadRequest: it is no one whole frame.
         TooLarge: over the limit.
     """
@@ -41,12 +37,12 @@ def unpacked(body: bytes) -> bytes:
 
 
 def _library() -> ModuleType:
-    for name in _LIBRARIES:
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    raise CompressedBody("compressed request bodies need Python 3.14 or backports.zstd here: send the body as it is")
+    """Python's own from 3.14 on, and the same for those before; imported when such a body comes."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd  # noqa: PLC0415
+    else:
+        from backports import zstd  # noqa: PLC0415
+    return zstd
 
 
 UNPACKERS: Final[Unpackers] = {"zstd": unpacked}

@@ -20,10 +20,13 @@ def _convert(told: bytes) -> None:
     try:
         # Here, so that whoever lacks the packages is told so by the same way as of everything else.
         from a3s_power.create.convert.model import convert  # noqa: PLC0415
+        from a3s_power.create.convert.unconverted import outline as unconverted  # noqa: PLC0415
     except ImportError as error:
         raise NotSupported(f"{_MISSING} ({error})") from error
     files = msgspec.msgpack.decode(told, type=dict[str, int])
-    outline, content = convert(Folder({name: os.fdopen(file, "rb", buffering=0) for name, file in files.items()}))
+    folder = Folder({name: os.fdopen(file, "rb", buffering=0) for name, file in files.items()})
+    kept = unconverted(folder)
+    outline, content = (kept, iter(())) if kept is not None else convert(folder)
     encoded = msgspec.msgpack.encode(outline)
     answer(len(encoded).to_bytes(_LENGTH_BYTES, "little") + encoded)
     for piece in content:

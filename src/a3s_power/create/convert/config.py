@@ -1,5 +1,6 @@
 """config.json: which architecture a model is of, and the numbers that all architectures say in the same words."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -10,6 +11,7 @@ from a3s_power.create.convert.folder import Folder
 from a3s_power.gguf.layout import quoted
 
 CONFIG: Final = "config.json"
+_ARCHITECTURE: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 _Layers = Annotated[int, msgspec.Meta(ge=1, le=512)]
@@ -101,6 +103,16 @@ def understood(said: Mapping[str, Any], defaults: Mapping[str, Any]) -> Config:
 def runs_own_code(said: Mapping[str, Any]) -> bool:
     """Whether the model comes with Python code of its own, which nobody runs here."""
     return bool(said.get("auto_map"))
+
+
+def may_be_kept(architecture: str, said: Mapping[str, Any]) -> bool:
+    """Whether a model without a conversion may stay as it is: it has a name to go by, and no code of its own."""
+    return _ARCHITECTURE.fullmatch(architecture) is not None and not runs_own_code(said)
+
+
+def kept_note(architecture: str) -> str:
+    """What is told of a model that stays as it is."""
+    return f"cannot be converted: unsupported architecture {quoted(architecture)}; kept as safetensors"
 
 
 def unsupported(architecture: str, said: Mapping[str, Any]) -> BadFile:

@@ -4,7 +4,7 @@ from io import BytesIO
 from typing import Final
 
 from a3s_power.create.convert.bert import BERT
-from a3s_power.create.convert.config import CONFIG, read, unsupported
+from a3s_power.create.convert.config import CONFIG, kept_note, may_be_kept, read, unsupported
 from a3s_power.create.convert.folder import Folder
 from a3s_power.create.convert.gemma import GEMMA2, GEMMA3
 from a3s_power.create.convert.granite import GRANITE
@@ -19,8 +19,14 @@ CLASSES: Final = {name: family for family in FAMILIES for name in family.classes
 """Families by what config.json may call them."""
 
 
-def check(config: bytes) -> None:
-    """Raise BadFile, which names the architecture, for a config.json of a model that cannot be converted."""
+def check(config: bytes) -> str:
+    """What is to be told of a model with this config.json before its weights are here; empty for nothing.
+
+    Raises BadFile, which names the architecture, for one that can neither be converted nor be kept as it is.
+    """
     architecture, said = read(Folder({CONFIG: BytesIO(config)}))
-    if architecture not in CLASSES:
+    if architecture in CLASSES:
+        return ""
+    if not may_be_kept(architecture, said):
         raise unsupported(architecture, said)
+    return kept_note(architecture)

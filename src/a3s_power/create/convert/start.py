@@ -12,7 +12,7 @@ import msgspec
 
 from a3s_power.core import limits
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import BadRequest, EngineFailed
+from a3s_power.core.errors import BadFile, BadRequest, EngineFailed
 from a3s_power.core.events import Progress
 from a3s_power.create.child import Child
 from a3s_power.create.convert.outline import Outline
@@ -30,6 +30,15 @@ _LENGTH_BYTES: Final = 8
 _READ: Final = (".safetensors", ".json", ".jinja", "tokenizer.model")
 
 
+class Unconvertible(BadFile):
+    """A sound model of an architecture without a conversion: what it is, and the files that belong to it."""
+
+    def __init__(self, outline: Outline, files: Mapping[str, Digest]) -> None:
+        super().__init__(f"unsupported architecture {quoted(outline.unsupported)}")
+        self.outline = outline
+        self.files = files
+
+
 def is_safetensors(files: Mapping[str, str]) -> bool:
     """Whether there are weights to convert among the files."""
     return any(name.endswith(".safetensors") for name in files)
@@ -40,23 +49,26 @@ def converted(files: Mapping[str, str], making: Making) -> File:
 
     Raises:
         BadRequest: more files than a model has; or BadFile: a model that is broken or cannot be converted.
+        Unconvertible: it cannot, and all its files are sound.
         BlobNotFound: a file was not uploaded.
         NotSupported: the packages that conversion needs are not installed.
         EngineFailed: the child ended otherwise, or nobody waits for the model any more.
         DiskFull: no room for the new layer.
     """
     making.report(Progress(STATUS))
-    wanted = {name: digest for name, digest in files.items() if _is_read(name)}
+    wanted = {name: Digest.parse(digest) for name, digest in files.items() if _is_read(name)}
     if len(wanted) > _MOST_FILES:
         raise BadRequest(f"a model has at most {_MOST_FILES} files")
     with ExitStack() as stack:
         opened = {
-            name: stack.enter_context(making.store.blobs.open(Digest.parse(digest))[1]).fileno()
-            for name, digest in wanted.items()
+            name: stack.enter_context(making.store.blobs.open(digest)[1]).fileno() for name, digest in wanted.items()
         }
         child = stack.enter_context(making.children.running(_CHILD, files=set(opened.values())))
         child.send(msgspec.msgpack.encode(opened))
         outline = _outline(child)
+        if outline.unsupported:
+            child.finish()
+            raise Unconvertible(outline, wanted)
         for note in outline.notes:
             log.warning("converted with a difference", note=note)
             making.report(Progress(note))

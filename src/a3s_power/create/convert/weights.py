@@ -28,7 +28,7 @@ class _Index(msgspec.Struct, frozen=True):
     weight_map: dict[str, str] = {}
 
 
-def read(folder: Folder) -> dict[str, Stored]:
+def read(folder: Folder, *, dimensions: int = limits.GGUF_DIMENSIONS) -> dict[str, Stored]:
     """All tensors by name. Raises BadFile when there are none, one is there twice, or the index names another file."""
     names = [name for name in folder.names if name.endswith(SUFFIX) and "/" not in name]
     usual = [name for name in names if fnmatchcase(name, _USUAL)] or names
@@ -39,7 +39,7 @@ def read(folder: Folder) -> dict[str, Stored]:
     places: dict[str, str] = {}
     for name in usual:
         file = folder.file(name)
-        for tensor in safetensors.read_tensors(file).values():
+        for tensor in safetensors.read_tensors(file, dimensions=dimensions).values():
             if tensor.name in found:
                 raise BadFile(f"duplicate tensor name {quoted(tensor.name)} was found for this model")
             found[tensor.name] = Stored(tensor, file)
