@@ -1,7 +1,7 @@
 """Stand-ins for the service's ports, each declared as the port it stands for: what they say is a script."""
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from a3s_power.service.archive import LocalArchives
 from a3s_power.service.library import LocalBlobs, LocalLibrary
 from a3s_power.service.ports import Inference, Service, Status, Transfers
 from a3s_power.store import Store
+from a3s_power.telemetry.metrics import MODELS_LOADED, PROMPTS_TRUNCATED, Metric, Values
 
 
 class FakeInference:
@@ -138,6 +139,10 @@ class FakeStatus:
             EngineState(name="llamacpp", formats=("gguf",), library="xllamacpp", version="1.0"),
             EngineState(name="other", formats=("safetensors",), library="nowhere", version=""),
         ]
+
+    def metrics(self) -> Mapping[Metric, Values]:
+        """A model with a name that no model may have, whose prompts were cut twice."""
+        return {PROMPTS_TRUNCATED: {('x"} 1\nfake{a="\\',): 2}, MODELS_LOADED: {(): len(self.residents)}}
 
     def uptime_seconds(self) -> float:
         """A minute and a half."""

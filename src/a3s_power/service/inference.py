@@ -36,6 +36,7 @@ from a3s_power.service import checks, ranking, runs, vectors
 from a3s_power.service.timing import Timed, Watch
 from a3s_power.service.told import foretold
 from a3s_power.store import Store
+from a3s_power.telemetry.metrics import PROMPTS_TRUNCATED, Counters
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,12 @@ log = logging.getLogger(__name__)
 class LocalInference:
     """What the models of this machine do. `prefer_go` is the operator's word on Go templates, `None` for none."""
 
-    def __init__(self, store: Store, scheduler: Scheduler, *, engine: str, prefer_go: bool | None) -> None:
+    def __init__(
+        self, store: Store, scheduler: Scheduler, counters: Counters, *, engine: str, prefer_go: bool | None
+    ) -> None:
         self._store = store
         self._scheduler = scheduler
+        self._counters = counters
         self._engine = engine
         self._prefer_go = prefer_go
 
@@ -90,6 +94,7 @@ class LocalInference:
         rows = found.rows if found else ()
         vectors.checked(rows)
         if found and found.cut:
+            self._counters.add(PROMPTS_TRUNCATED, model.name.full, amount=len(found.cut))
             log.warning("%d texts to embed were cut to the context of %s", len(found.cut), model.name)
         return Embeddings(
             vectors=tuple(vectors.shortened(row, request.dimensions) for row in rows),
@@ -172,7 +177,7 @@ class LocalInference:
             watch.loaded()
             run = msgspec.structs.replace(run, limit=lease.limit) if lease.limit else run
             async with lease.runner.run(run) as events:
-                yield Timed(events, watch, self._scheduler, need.model)
+                yield Timed(events, watch, self._scheduler, self._counters, need.model)
 
     async def _model(self, request: Request) -> Model:
         try:

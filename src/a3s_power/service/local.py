@@ -26,6 +26,7 @@ from a3s_power.service.ports import Responses, Service
 from a3s_power.service.status import LocalStatus
 from a3s_power.service.transfers import LocalTransfers
 from a3s_power.store import Store
+from a3s_power.telemetry.metrics import Counters
 
 
 class KeptSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,14 +73,17 @@ async def open_local(settings: LocalSettings) -> AsyncIterator[Service]:
 
         store = Store(settings.models, keep_unused=settings.noprune, prefer_go=settings.prefer_go, changed=changed)
         await in_thread(store.start, time.time())
+        counters = Counters()
         with _responses(settings.responses) as responses:
             yield Service(
-                inference=LocalInference(store, scheduler, engine=settings.engine, prefer_go=settings.prefer_go),
+                inference=LocalInference(
+                    store, scheduler, counters, engine=settings.engine, prefer_go=settings.prefer_go
+                ),
                 library=LocalLibrary(store),
                 blobs=LocalBlobs(store),
                 archives=LocalArchives(store),
                 transfers=LocalTransfers(store, cleaned(settings.environ), settings.registry, lambda: scheduler.busy),
-                status=LocalStatus(scheduler),
+                status=LocalStatus(scheduler, counters),
                 responses=responses,
             )
 

@@ -3,7 +3,7 @@
 One machine (`service.local`) implements them; tests implement the ones they need.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -25,6 +25,7 @@ from a3s_power.core.requests import (
     Tokenize,
     Tokenized,
 )
+from a3s_power.telemetry.metrics import Metric, Values
 
 Events = AbstractAsyncContextManager[AsyncIterator[Event]]
 """A stream that is opened with `async with` and read inside. Leaving it ends the work, whatever happened.
@@ -159,6 +160,10 @@ class Status(Protocol):
 
     def engines(self) -> list[EngineState]:
         """The engines, and whether their libraries are here."""
+        ...
+
+    def metrics(self) -> Mapping[Metric, Values]:
+        """The values of every metric, as they are now."""
         ...
 
     def uptime_seconds(self) -> float:

@@ -1,18 +1,21 @@
 """How this machine is: what is in memory and what could not be, its engines, and since when it serves."""
 
 import time
+from collections.abc import Mapping
 from importlib import metadata
 
 from a3s_power.core.model import EngineState, FailedLoad, Resident
 from a3s_power.engines import ENGINES
 from a3s_power.scheduler.loop import Scheduler
+from a3s_power.telemetry.metrics import MODEL_MEMORY, MODELS_LOADED, PROMPTS_TRUNCATED, Counters, Metric, Values
 
 
 class LocalStatus:
-    """The scheduler's view, the table of engines, and the clock since the service was opened."""
+    """The scheduler's view, what was counted, the table of engines, and the clock since the service was opened."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, counters: Counters) -> None:
         self._scheduler = scheduler
+        self._counters = counters
         self._since = time.monotonic()
 
     def loaded(self) -> list[Resident]:
@@ -32,6 +35,15 @@ class LocalStatus:
             for name, info in ENGINES.items()
             if info.requires
         ]
+
+    def metrics(self) -> Mapping[Metric, Values]:
+        """The values of every metric, as they are now."""
+        loaded = self.loaded()
+        return {
+            PROMPTS_TRUNCATED: self._counters.values(PROMPTS_TRUNCATED),
+            MODELS_LOADED: {(): len(loaded)},
+            MODEL_MEMORY: {(each.model.name.full,): each.memory_bytes for each in loaded},
+        }
 
     def uptime_seconds(self) -> float:
         """Since the service was opened."""

@@ -10,6 +10,7 @@ import msgspec
 from a3s_power.core.events import Done, Event
 from a3s_power.core.model import Model
 from a3s_power.scheduler.loop import Scheduler
+from a3s_power.telemetry.metrics import PROMPTS_TRUNCATED, Counters
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,11 @@ class Watch:
 class Timed:
     """A generation's events, its end completed with what only this side knows: the times around it."""
 
-    def __init__(self, events: AsyncIterator[Event], watch: Watch, scheduler: Scheduler, model: Model) -> None:
+    def __init__(
+        self, events: AsyncIterator[Event], watch: Watch, scheduler: Scheduler, counters: Counters, model: Model
+    ) -> None:
         self._next = events.__anext__
+        self._counters = counters
         self._watch = watch
         self._scheduler = scheduler
         self._model = model
@@ -52,6 +56,7 @@ class Timed:
         evaluated = usage.prompt_tokens - usage.cached_tokens
         self._scheduler.measured(self._model.weights, evaluated, usage.prompt_ns / 1e9)
         if usage.dropped_messages or usage.cut_tokens:
+            self._counters.add(PROMPTS_TRUNCATED, self._model.name.full)
             log.warning(
                 "the prompt of %s was cut to its context: %d messages dropped, %d tokens cut",
                 *(self._model.name, usage.dropped_messages, usage.cut_tokens),

@@ -16,7 +16,6 @@ _NO_KEYS: Final = "there are no API keys, scopes and quotas in this version"
 _UNTESTED: Final = {
     **{f"AUTH-{number:02}": _NO_KEYS for number in range(1, 13)},
     "PATH-13": _NO_KEYS,
-    "TERM-05": "there are no metrics in this version",
     "TERM-06": "there is no page for browsers in this version",
     "TERM-07": "nothing is exported as CSV in this version",
 }

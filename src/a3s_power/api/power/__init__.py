@@ -7,6 +7,7 @@ from a3s_power.api.ollama.goform import refusal
 from a3s_power.api.power import rerank
 from a3s_power.api.power.archive import export, import_
 from a3s_power.api.power.health import health
+from a3s_power.api.power.metrics import metrics
 from a3s_power.api.power.tokenize import (
     DetokenizeRequest,
     TemplateRequest,
@@ -18,6 +19,7 @@ from a3s_power.api.power.tokenize import (
 
 ENDPOINTS: Final = (
     Endpoint(("GET",), "/health", "open", health, refusal),
+    Endpoint(("GET",), "/metrics", "read", metrics, refusal),
     Endpoint(("GET",), "/api/export", "manage", export, refusal),
     Endpoint(("POST",), "/api/import", "manage", import_, refusal),
     Endpoint(("POST",), "/api/tokenize", "infer", tokenize, refusal, TokenizeRequest),

@@ -100,6 +100,7 @@ _INFER: Final = (404, 501, 503)
 _TAR: Final = {"application/x-tar": {"type": "string", "format": "binary"}}
 _JSON: Final = {"application/json": {"type": "object"}}
 _HTML: Final = {"text/html": {"type": "string"}}
+_METRICS: Final = {"text/plain": {"type": "string"}}
 _RERANK: Final = ("model", "query", "documents")
 _TOKENIZE: Final = Told((TokenizeAnswer,), required=("model", "text|content|messages"), statuses=_INFER)
 _DETOKENIZE: Final = Told((DetokenizeAnswer,), required=("model", "tokens"), statuses=_INFER)
@@ -117,6 +118,7 @@ DIALECT: Final = Dialect(
     "What is ours, and ranking in the shapes of several APIs",
     {
         "GET /health": Told((Health,)),
+        "GET /metrics": Told(media=_METRICS),
         "GET /api/export": Told(
             media=_TAR,
             statuses=(400, 404),
