@@ -13,6 +13,8 @@ from tests.terminals import Terminal, in_shell
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with the built-in model."""
     with served(tmp_path_factory.mktemp("server"), OLLAMA_CONTEXT_LENGTH="512") as running:
+        # It is put in place the first time it is named; until then no list has it.
+        running.post("/api/show", {"model": "power-tiny"})
         yield running
 
 

@@ -9,7 +9,7 @@ from a3s_power.cli.client import connect
 from a3s_power.cli.main import COMMANDS
 from a3s_power.core.errors import PowerError
 
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS = 2.0
 _CHOICES = {
     "completion": ("bash", "zsh", "fish"),
     "config": ("show", "check", "path"),
