@@ -57,6 +57,8 @@ _BY_THE_MODEL = (
     Refusal(_CHAT, {"model": "m", "messages": _HI, "reasoning_effort": "low"}, 400),
     Refusal(_CHAT, {"model": "b", "messages": _HI}, 400),
     Refusal(_CHAT, {"model": "m", "messages": _HI, "options": {"top_k": "x"}}, 400),
+    Refusal(_CHAT, {"model": "m", "messages": _HI, "options": {"repeat_penalty": 0}}, 400),
+    Refusal("/api/generate", {"model": "m", "prompt": "a", "options": {"repeat_penalty": -1}}, 400),
     Refusal(
         _CHAT,
         {"model": "m", "messages": _HI, "response_format": {"type": "json_schema", "json_schema": {"schema": 5}}},

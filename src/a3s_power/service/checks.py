@@ -99,6 +99,12 @@ def check_rerank(request: Rerank, model: Model) -> None:
         raise NotSupported(f'"{request.shown}" does not support reranking')
 
 
+def check_options(options: Options) -> None:
+    """Raise BadRequest for a value that the engine would refuse after a load; others it brings into its range."""
+    if options.repeat_penalty is not None and options.repeat_penalty <= 0:
+        raise BadRequest('option "repeat_penalty" must be greater than 0')
+
+
 def check_content(request: Chat | Generate, model: Model, *, rendered: bool = False) -> None:
     """Raise for what is asked of the answer, or given beside the text, that would otherwise be dropped in silence.
 

@@ -193,6 +193,7 @@ class LocalInference:
         options = runs.request_options(request, model)
         if warning := unknown_names((*request.asked.unknown, *model.asked.unknown)):
             log.warning("%s", warning)
+        checks.check_options(options)
         return options
 
     def _need(

@@ -16,7 +16,7 @@ _NO_KEYS: Final = "there are no API keys, scopes and quotas in this version"
 _UNTESTED: Final = {
     **{f"AUTH-{number:02}": _NO_KEYS for number in range(1, 13)},
     "PATH-13": _NO_KEYS,
-    "TERM-06": "there is no page for browsers in this version",
+    "TERM-06": "no page shows what a model or a manifest says: /docs is made of our own table, and runs nothing",
     "TERM-07": "nothing is exported as CSV in this version",
 }
 
