@@ -84,7 +84,7 @@ def test_too_much_is_refused_by_the_limits_name(tmp_path: Path, content: bytes, 
     began = time.process_time()
     answer = _post(tmp_path, content)
     assert (answer.status_code, answer.json()) == (400, {"error": error})
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 20
 
 
 def test_a_wide_body_is_no_harm(tmp_path: Path) -> None:
