@@ -121,6 +121,13 @@ class Answer:
         self._thinking = False
         self._last = ""
 
+    def take(self, said: Mapping[str, Any], text: str) -> None:
+        """What one line of a stream says: thoughts, the text, calls of tools."""
+        self.thought(said.get("thinking") or "")
+        self.text(text)
+        for call in said.get("tool_calls") or ():
+            self.call(call.get("function") or {})
+
     def text(self, text: str) -> None:
         """The next piece of the answer."""
         if text:

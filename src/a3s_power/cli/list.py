@@ -1,6 +1,6 @@
 """`a3s-power list`: the models on the server's disk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,18 +27,27 @@ def list(words: tuple[str, ...], *, all: bool, sort: str | None, json: bool) -> 
     """Print the models, those whose name begins with the first word when there is one."""
     if sort is not None and sort not in _ORDERS:
         raise BadRequest(f'invalid value for --sort: "{sort}" (must be {", ".join(_ORDERS)})')
-    models = connect().models("/api/tags")
-    wanted = words[0].lower() if words else ""
-    chosen = [model for model in models if model["name"].lower().startswith(wanted)]
+    chosen = named(connect().models("/api/tags"), words)
     if sort:
-        chosen.sort(key=_ORDERS[sort])
+        chosen = sorted(chosen, key=_ORDERS[sort])
     unfinished = _unfinished() if all else []
     if json:
         print_json({"models": chosen} | ({"unfinished": unfinished} if all else {}))
         return
-    rows = [row(model) for model in chosen]
+    print(page(chosen, unfinished), end="")
+
+
+def named(models: Iterable[dict[str, Any]], words: Sequence[str]) -> Sequence[dict[str, Any]]:
+    """The models whose name begins with the first word, in any case; all of them without one."""
+    wanted = words[0].lower() if words else ""
+    return tuple(model for model in models if model["name"].lower().startswith(wanted))
+
+
+def page(models: Iterable[dict[str, Any]], unfinished: Iterable[dict[str, Any]] = ()) -> str:
+    """The table of these models and downloads."""
+    rows = [row(model) for model in models]
     rows += [("(unfinished)", part["digest"], human_bytes(part["size"]), "") for part in unfinished]
-    print(table(rows, ("NAME", "ID", "SIZE", "MODIFIED")), end="")
+    return table(rows, ("NAME", "ID", "SIZE", "MODIFIED"))
 
 
 def row(model: dict[str, Any]) -> tuple[str, str, str, str]:

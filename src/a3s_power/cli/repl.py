@@ -85,7 +85,7 @@ class Repl:
                         or (message.get("thinking") and not session.hide_thinking)
                     ):
                         waiting.stop()
-                    _say(answer, message)
+                    answer.take(message, message.get("content") or "")
                     content.append(message.get("content") or "")
                     thinking.append(message.get("thinking") or "")
                     calls += message.get("tool_calls") or ()
@@ -194,13 +194,6 @@ class Repl:
             with contextlib.suppress(PowerError):
                 return [model["name"] for model in self.client.models("/api/tags")]
         return ()
-
-
-def _say(answer: Answer, message: Mapping[str, Any]) -> None:
-    answer.thought(message.get("thinking") or "")
-    answer.text(message.get("content") or "")
-    for call in message.get("tool_calls") or ():
-        answer.call(call.get("function") or {})
 
 
 def history_file() -> Path:

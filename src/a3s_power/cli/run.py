@@ -159,10 +159,7 @@ def _generate(client: Client, request: Mapping[str, Any], said: Said, prompt: st
         for line in client.stream("/api/generate", {**request, "prompt": prompt}):
             if line.get("response") or (line.get("thinking") and not said["hidethinking"]):
                 waiting.stop()
-            answer.thought(line.get("thinking", ""))
-            answer.text(line.get("response", ""))
-            for call in line.get("tool_calls") or ():
-                answer.call(call.get("function") or {})
+            answer.take(line, line.get("response") or "")
             last = line
     answer.end()
     if prompt:

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple, Protocol
 
 from a3s_power.cli import slash_help
 from a3s_power.cli.client import Client, Refused
-from a3s_power.cli.display import table
 from a3s_power.cli.editor import QUOTES, in_editor
 from a3s_power.cli.media import MOST_BYTES
 from a3s_power.cli.session import Session, pairs, used
@@ -61,12 +60,11 @@ def at_slash(chat: Chat, line: str) -> None:
 
 
 def _list(chat: Chat, said: Said) -> None:
-    from a3s_power.cli.list import row  # noqa: PLC0415 -- a command's own module
+    # A command's own module; its function is called as the builtin.
+    from a3s_power.cli.list import named  # noqa: PLC0415
+    from a3s_power.cli.list import page as list_page  # noqa: PLC0415
 
-    models = chat.client.models("/api/tags")
-    wanted = said.words[0].lower() if said.words else ""
-    rows = [row(model) for model in models if model["name"].lower().startswith(wanted)]
-    print(table(rows, ("NAME", "ID", "SIZE", "MODIFIED")), end="")
+    print(list_page(named(chat.client.models("/api/tags"), said.words)), end="")
 
 
 def _load(chat: Chat, said: Said) -> None:

@@ -8,11 +8,12 @@ from starlette.responses import Response
 from a3s_power.api import sse
 from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
-from a3s_power.api.openai.answers import DONE, Counted, Head, answer, called, debug_info, logprobs, progress, reason
+from a3s_power.api.openai.answers import DONE, Counted, Head, called, logprobs, progress, reason
 from a3s_power.api.openai.errors import WrongField
 from a3s_power.api.openai.messages import Turn, conversation
 from a3s_power.api.openai.stream import respond
 from a3s_power.api.openai.tools import Offered, choose
+from a3s_power.api.openai.whole import Form, Whole, rendered
 from a3s_power.api.openai.wire import Sampled, StreamOptions, effort, other_seed, sent, stops, thinks, top_logprobs
 from a3s_power.core import limits
 from a3s_power.core.errors import BadRequest
@@ -20,7 +21,8 @@ from a3s_power.core.events import Done, Event, Rendered, Text, Thinking, TokenLo
 from a3s_power.core.messages import Format, Think
 from a3s_power.core.requests import Chat
 
-_WHOLE: Final = "chat.completion"
+_SILENT: Final = {"index": 0, "message": {"role": "", "content": ""}, "finish_reason": None}
+_WHOLE: Final = Form("chatcmpl", "chat.completion", _SILENT)
 
 
 async def chat(call: Call) -> Response:
@@ -31,7 +33,8 @@ async def chat(call: Call) -> Response:
     if body.stream:
         chunks = Chunks(body.model or "", wanted, body.stream_options or StreamOptions())
         return respond([events], chunks.tell, stream=True)
-    return respond([events], _Whole(body.model or "", wanted).tell, stream=False)
+    whole = Whole(_WHOLE, body.model or "", [_Kept(index) for index in range(wanted)], wanted)
+    return respond([events], whole.tell, stream=False)
 
 
 def _further(request: Chat, choice: int) -> Chat:
@@ -140,7 +143,7 @@ class Chunks:
     def tell(self, choice: int, event: Event) -> bytes | Response | None:
         """The chunks of an event, or the whole answer where one object is all of it."""
         if isinstance(event, Rendered):
-            return _rendered(self._head, event)
+            return rendered(_WHOLE, self._head, event)
         if isinstance(event, Waiting):
             return progress(self._opened, event)
         chunk = self._choices[choice].say(event)
@@ -192,34 +195,11 @@ class _Choice:
         return b'%b%b},"finish_reason":null,"logprobs":%b}]}\n\n' % (begin, said, shown)
 
 
-class _Whole:
-    """One object for all events."""
-
-    def __init__(self, model: str, wanted: int) -> None:
-        self._head = Head("chatcmpl", model)
-        self._choices = [_Kept() for _ in range(wanted)]
-        self._running = wanted
-        self._counted = Counted(wanted)
-
-    def tell(self, choice: int, event: Event) -> Response | None:
-        """The whole answer, once the last event has come."""
-        if isinstance(event, Rendered):
-            return _rendered(self._head, event)
-        self._choices[choice].take(event)
-        if not isinstance(event, Done):
-            return None
-        self._counted.add(choice, event.usage)
-        self._running -= 1
-        if self._running:
-            return None
-        choices = [{"index": index} | kept.shown() for index, kept in enumerate(self._choices)]
-        return answer(self._head.fields(_WHOLE) | {"choices": choices, "usage": self._counted.shown()})
-
-
 class _Kept:
     """What one choice has said so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, index: int) -> None:
+        self._index = index
         self._texts: list[str] = []
         self._thinking: list[str] = []
         self._calls: list[dict[str, Any]] = []
@@ -247,11 +227,5 @@ class _Kept:
             message["reasoning"] = "".join(self._thinking)
         if self._calls:
             message["tool_calls"] = self._calls
-        shown = {"message": message, "finish_reason": self._reason}
+        shown = {"index": self._index, "message": message, "finish_reason": self._reason}
         return shown | ({"logprobs": {"content": self._logprobs}} if self._logprobs else {})
-
-
-def _rendered(head: Head, event: Rendered) -> Response:
-    message = {"role": "", "content": ""}
-    choice = {"index": 0, "message": message, "finish_reason": None}
-    return answer(head.fields(_WHOLE) | {"choices": [choice], "usage": Counted().shown()} | debug_info(event))

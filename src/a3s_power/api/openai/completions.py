@@ -9,10 +9,11 @@ from starlette.responses import Response
 from a3s_power.api import sse
 from a3s_power.api.asked import few, local_name
 from a3s_power.api.endpoint import Call
-from a3s_power.api.openai.answers import DONE, Counted, Head, answer, debug_info, progress, reason
+from a3s_power.api.openai.answers import DONE, Counted, Head, progress, reason
 from a3s_power.api.openai.errors import WrongField
 from a3s_power.api.openai.stream import respond
 from a3s_power.api.openai.tokens import TextOrTokens, as_texts, texts_or_tokens
+from a3s_power.api.openai.whole import Form, Whole, rendered
 from a3s_power.api.openai.wire import Sampled, StreamOptions, other_seed, sent, thinks, top_logprobs
 from a3s_power.core import limits
 from a3s_power.core.errors import ModelNotFound
@@ -20,6 +21,7 @@ from a3s_power.core.events import Done, Event, Rendered, Text, Waiting
 from a3s_power.core.requests import Generate
 
 _OBJECT: Final = "text_completion"
+_WHOLE: Final = Form("cmpl", _OBJECT, {"text": "", "index": 0, "finish_reason": None})
 
 
 async def completions(call: Call) -> Response:
@@ -36,7 +38,8 @@ async def completions(call: Call) -> Response:
     if body.stream:
         chunks = Chunks(body.model or "", echoes, wanted, body.stream_options or StreamOptions())
         return respond(events, chunks.tell, stream=True)
-    return respond(events, _Whole(body.model or "", echoes, wanted).tell, stream=False)
+    kept = [_Kept(index, echoed) for index, echoed in enumerate(echoes)]
+    return respond(events, Whole(_WHOLE, body.model or "", kept, wanted).tell, stream=False)
 
 
 def _asking(request: Generate, prompt: TextOrTokens, text: str, choice: int) -> Generate:
@@ -143,7 +146,7 @@ class Chunks:
             case Waiting():
                 return progress(self._opened, event)
             case Rendered():
-                return _rendered(self._head, event)
+                return rendered(_WHOLE, self._head, event)
             case Done():
                 return self._chunk(choice, Text(""), b'"%b"' % reason(event).encode()) + self._ended(choice, event)
         return None
@@ -163,30 +166,6 @@ class Chunks:
             return b""
         usage = b'%b"choices":[],"usage":%b}\n\n' % (self._opened, sse.json(self._counted.shown()))
         return usage + DONE if self._with_usage else DONE
-
-
-class _Whole:
-    """One object for all events."""
-
-    def __init__(self, model: str, echoes: list[str], wanted: int) -> None:
-        self._head = Head("cmpl", model)
-        self._choices = [_Kept(index, echoed) for index, echoed in enumerate(echoes)]
-        self._running = len(echoes)
-        self._counted = Counted(wanted)
-
-    def tell(self, choice: int, event: Event) -> Response | None:
-        """The whole answer, once the last event has come."""
-        if isinstance(event, Rendered):
-            return _rendered(self._head, event)
-        self._choices[choice].take(event)
-        if not isinstance(event, Done):
-            return None
-        self._counted.add(choice, event.usage)
-        self._running -= 1
-        if self._running:
-            return None
-        choices = [kept.shown() for kept in self._choices]
-        return answer(self._head.fields(_OBJECT) | {"choices": choices, "usage": self._counted.shown()})
 
 
 class _Kept:
@@ -214,8 +193,3 @@ class _Kept:
         """The choice as it is shown."""
         shown = {"text": "".join(self._texts), "index": self._index, "finish_reason": self._reason}
         return shown | ({"logprobs": self._logprobs} if self._logprobs else {})
-
-
-def _rendered(head: Head, event: Rendered) -> Response:
-    choice = {"text": "", "index": 0, "finish_reason": None}
-    return answer(head.fields(_OBJECT) | {"choices": [choice], "usage": Counted().shown()} | debug_info(event))
