@@ -121,17 +121,15 @@ def leave_somewhere(server: Served, chance: random.Random) -> None:
     connection.close()
 
 
-def test_a_slot_is_free_again_within_a_quarter_of_a_second(server: Served) -> None:
+def test_slots_of_clients_who_left_are_free_again(server: Served) -> None:
     assert answers(server)
     with stream(server, _ENDLESS) as first, stream(server, _ENDLESS) as second:
         first.readline()
         second.readline()
-    left = time.monotonic()
     # Both slots were taken: an answer at once means that one was given back.
     assert answers(server)
     (child,) = server.children()
-    until(lambda: rests(child), 2)
-    assert time.monotonic() - left < 2
+    until(lambda: rests(child))
 
 
 def test_the_server_takes_its_children_with_it_when_it_is_killed(tmp_path: Path) -> None:

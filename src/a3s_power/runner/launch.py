@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from a3s_power import __version__
 from a3s_power.engines import EngineInfo
 
 # A child opens files of strangers with native code: of our environment it gets what such libraries need, no secret.
@@ -55,7 +56,8 @@ def launch(name: str, engine: EngineInfo, environ: Mapping[str, str], scratch: P
 def _command(python: str, descriptor: int, engine: str) -> list[str]:
     # -P: the folder the server was started in is no place to import from.
     program = [python, "-P", "-m", "a3s_power.runner"]
-    return [*program, "--fd", str(descriptor), "--parent", str(os.getpid()), "--engine", engine]
+    asked = ["--fd", str(descriptor), "--parent", str(os.getpid()), "--engine", engine, "--version", __version__]
+    return [*program, *asked]
 
 
 def environment(environ: Mapping[str, str], engine: EngineInfo, folder: Path) -> dict[str, str]:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from a3s_power import __version__
 from a3s_power.engines import ENGINES
 from a3s_power.runner.launch import environment, launch
 from a3s_power.runner.link import Lines
+from a3s_power.runner.tail import is_error
 
 FOLDER = Path("/private")
 
@@ -54,8 +56,20 @@ def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_child_whose_parent_is_gone_ends_before_it_begins() -> None:
-    command = [sys.executable, "-m", "a3s_power.runner", "--fd", "0", "--parent", "1", "--engine", "echo"]
-    assert subprocess.run(command, check=False).returncode == (3 if sys.platform == "linux" and os.getpid() != 1 else 0)
+    ended = subprocess.run(runner(parent=1, version=__version__), check=False)
+    assert ended.returncode == (3 if sys.platform == "linux" and os.getpid() != 1 else 0)
+
+
+def test_a_child_of_another_version_than_its_server_says_so_and_ends() -> None:
+    ended = subprocess.run(runner(os.getpid(), "0.0.7"), check=False, capture_output=True, text=True)
+    assert ended.returncode == 5
+    assert f"version {__version__} was put in the place of 0.0.7" in ended.stderr
+    assert is_error(ended.stderr.strip())
+
+
+def runner(parent: int, version: str) -> list[str]:
+    asked = ["--fd", "0", "--parent", str(parent), "--engine", "echo", "--version", version]
+    return [sys.executable, "-m", "a3s_power.runner", *asked]
 
 
 def test_a_child_leaves_no_core_dump() -> None:
