@@ -1,7 +1,8 @@
 """The bare engine in a process of its own: llama.cpp called in-process, nothing of ours between it and the clock.
 
 Driven over its standard streams, a JSON line each way, so that a measurement can take turns between it and a server.
-The model is loaded by our own engine file, so that both sides have the same settings; the rounds call the library.
+The model is loaded by our own engine file and asked with the body that a server's child would send, so that both sides
+have the same settings; the rounds call the library, and read no more of its chunks than where the first and last are.
 """
 
 import json
@@ -9,65 +10,107 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
+
+from a3s_power import engines
+
+_PROGRESS = b'"prompt_progress"'
 
 
 def main() -> None:
     """Load the model as our child does, then run rounds until the input ends."""
     # Only in this process: the measuring one must not hold the library.
+    import msgspec  # noqa: PLC0415
+
     from a3s_power.core.model import ModelFiles  # noqa: PLC0415
     from a3s_power.engines.engine import LoadOptions  # noqa: PLC0415
     from a3s_power.engines.llamacpp import LlamaCpp  # noqa: PLC0415
 
     order = json.loads(sys.stdin.readline())
+    # What the engine prints must not come between the answers.
+    told, sys.stdout = sys.stdout, sys.stderr
     engine = LlamaCpp()
-    engine.load(ModelFiles(weights=order["weights"]), LoadOptions(**order["options"]), lambda _: None)
-    print(json.dumps({"ready": True}), flush=True)
+    options = msgspec.convert(order["options"], LoadOptions)
+    engine.load(ModelFiles(weights=order["weights"]), options, lambda _: None)
+    print(json.dumps({"ready": True}), file=told, flush=True)
     for line in sys.stdin:
-        print(json.dumps(_round(engine._server, json.loads(line))), flush=True)  # noqa: SLF001 -- the bare library
+        asked = json.loads(line)
+        clients = [
+            [_body(prompt, tokens, options.context_length) for prompt, tokens in client] for client in asked["clients"]
+        ]
+        print(json.dumps(_round(engine._server, clients)), file=told, flush=True)  # noqa: SLF001 -- the bare library
 
 
-def _round(server: Any, asked: dict[str, Any]) -> dict[str, float]:  # noqa: ANN401 -- the library has no types
-    """All prompts at once, one thread each: tokens, seconds, and the median time to the first piece."""
-    first: list[float] = []
-    tokens: list[int] = []
+def _body(prompt: str, tokens: int, context: int) -> bytes:
+    """What a server's child would ask the library for this prompt, greedily."""
+    from a3s_power.core.options import DEFAULTS, Options  # noqa: PLC0415
+    from a3s_power.engines import llamacpp_wire as wire  # noqa: PLC0415
+    from a3s_power.engines.engine import Job  # noqa: PLC0415
 
-    def stream(prompt: str) -> None:
+    options = Options.merged(DEFAULTS, Options(temperature=0.0, num_predict=tokens))
+    return wire.completion(Job(prompt, options, max_tokens=tokens), prompt, context)
+
+
+def _round(server: Any, clients: list[list[bytes]]) -> dict[str, Any]:  # noqa: ANN401 -- the library has no types
+    """A thread for each client, whose requests follow one another: seconds of all, and of each answer what it took."""
+    answers: list[list[tuple[int, float, float]]] = [[] for _ in clients]
+
+    def stream(body: bytes) -> tuple[int, float, float]:
         began = time.perf_counter()
-        body = {"prompt": prompt, "n_predict": asked["tokens"], "stream": True, "temperature": 0}
-        last: dict[str, Any] = {}
+        first, last = 0.0, b""
 
-        def take(chunk: dict[str, Any]) -> None:
-            if not last:
-                first.append(time.perf_counter() - began)
-            last.update(chunk)
+        def take(chunk: bytes) -> bool:
+            nonlocal first, last
+            if not first and _PROGRESS not in chunk:
+                first = time.perf_counter() - began
+            last = chunk
+            return False
 
         server.handle_completions(body, take)
-        tokens.append(last["usage"]["completion_tokens"])
+        timings = json.loads(last)["timings"]
+        return timings["predicted_n"], first, timings["prompt_ms"] / 1e3
 
-    threads = [threading.Thread(target=stream, args=(prompt,)) for prompt in asked["prompts"]]
+    def run(number: int) -> None:
+        for body in clients[number]:
+            answers[number].append(stream(body))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(clients))]
     began = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return {"tokens": sum(tokens), "seconds": time.perf_counter() - began, "first": sorted(first)[len(first) // 2]}
+    return {"answers": answers, "seconds": time.perf_counter() - began}
 
 
 class Bare:
     """The process, from outside."""
 
     def __init__(self, weights: Path, options: dict[str, Any], environ: dict[str, str]) -> None:
+        """`options` are LoadOptions by name."""
+        # As a child of the server has it. The rest would make the engine read the standard input for itself.
+        spin = {name: value for name, value in engines.find("llamacpp").environment if name.startswith("GOMP_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.bare"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, text=True
+            [sys.executable, "-m", "bench.bare"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environ | spin,
+            text=True,
+            # As a child of the server: Linux shares processors out among sessions.
+            start_new_session=True,
         )
         self.pid = self._process.pid
         self._ask({"weights": str(weights), "options": options})
 
-    def round(self, prompts: list[str], tokens: int) -> dict[str, float]:
-        """Run all prompts at once."""
-        answer: dict[str, float] = self._ask({"prompts": prompts, "tokens": tokens})
+    def round(self, clients: Sequence[Sequence[tuple[str, int]]]) -> dict[str, Any]:
+        """Clients at once, each with its prompts and their tokens one after the other.
+
+        `seconds` of all, and `answers` of each client: tokens, seconds to the first piece, seconds of the prompt.
+        """
+        answer: dict[str, Any] = self._ask({"clients": clients})
         return answer
 
     def _ask(self, order: dict[str, Any]) -> Any:  # noqa: ANN401 -- JSON
@@ -75,7 +118,10 @@ class Bare:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        while line := self._process.stdout.readline():
+            if line.startswith("{"):
+                return json.loads(line)
+        raise RuntimeError("the bare engine ended")
 
     def __enter__(self) -> Self:
         return self

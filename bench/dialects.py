@@ -25,7 +25,7 @@ from a3s_power.api.openai.responses_events import Told
 from a3s_power.api.openai.responses_wire import ResponsesRequest
 from a3s_power.api.openai.wire import StreamOptions
 from a3s_power.core.events import Event, Text, Thinking
-from bench.stream import processor_seconds
+from bench.sides import processor_seconds
 from tests.served import Served, served
 
 Say = Callable[[Event], object]

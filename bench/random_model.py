@@ -40,6 +40,8 @@ class Size(NamedTuple):
 SIZES = {
     "5m": Size(4, 256, 512, 4, 2, 8192),
     "20m": Size(6, 512, 1024, 8, 4, 8192),
+    # A draft model for the next one: it has its vocabulary.
+    "60m": Size(8, 512, 1536, 8, 4, 32_000),
     "1b": Size(22, 2048, 5632, 32, 4, 32_000),
 }
 FILE_TYPES = {"f16": 1, "q4_0": 2, "q8_0": 7, "q4_k_m": 15}

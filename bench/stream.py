@@ -1,182 +1,227 @@
-"""The server against the bare engine, in one run: speed of many streams, time to the first token, processor time.
+"""The server against the bare engine, in turns: speed of many streams, time to the first token, processor time.
 
-`python -m bench.stream MODEL.gguf` takes turns between eight clients of a real server and eight threads of the bare
-engine, on the same model with the same settings, and prints ratios. With `--cost` it also streams from the built-in
-model to see what a token costs the server process. A model with random weights comes from `bench/random_model.py`.
+    python -m bench.stream --large 1B.gguf --small 20M.gguf [--only NAME,...] [--json FILE]
+    python -m bench.stream --cost [--clients 8]
+
+The first prints a table and, for each row, whether it is what it must be. The second streams from the built-in model to
+see what a token costs the server process. Models with random weights come from `bench/random_model.py`.
 """
 
 import argparse
-import http.client
+import functools
 import json
-import os
+import random
 import statistics
 import tempfile
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from bench.bare import Bare
-from tests.served import Served, environment, served
+from bench.clients import stream_all
+from bench.sides import Client, Round, both, processor_seconds
+from tests.served import served
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 
-Side = Callable[[list[str], int], dict[str, float]]
-"""Runs prompts at once, each for so many tokens: tokens, seconds, and the median time to the first piece."""
+class Case(NamedTuple):
+    """So many streams of so many tokens, in turns, and the least ratio of the server's speed to the bare engine's."""
+
+    name: str
+    model: str
+    streams: int
+    tokens: int
+    rounds: int
+    least: float
+
+
+CASES: Final = (
+    Case("1", "large", 1, 64, 10, 0.98),
+    Case("8", "large", 8, 48, 6, 0.97),
+    Case("32", "large", 32, 64, 3, 0.95),
+    Case("small", "small", 8, 256, 12, 0.93),
+)
+_FIRST: Final = "first"
+"""The name of the measurement of first tokens."""
+_FIRST_STREAMS: Final = (1, 8)
+_FIRST_ROUNDS: Final = 6
+_FIRST_REQUESTS: Final = 16
+"""Of each client, one after the other."""
+_MOST_ADDED: Final = (2.0, 10.0)
+"""Milliseconds at the median and at the 99th percentile."""
+_CONTEXT: Final = 512
+_RESAMPLES: Final = 2000
+
+
+class Found(NamedTuple):
+    """A case's rounds by side, and how both were loaded."""
+
+    rounds: dict[str, list[Round]]
+    options: dict[str, Any]
 
 
 def main() -> None:
     """Measure and print."""
     asked = _arguments()
+    models = {"large": asked.large, "small": asked.small}
+    only = asked.only.split(",") if asked.only else [*(case.name for case in CASES), _FIRST]
+    told: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        settings = {"OLLAMA_NUM_PARALLEL": str(asked.clients), "OLLAMA_CONTEXT_LENGTH": str(asked.context)}
-        with served(home, OLLAMA_KEEP_ALIVE="-1", **settings) as server:
-            print(f"idle server: {server.memory_mib():.1f} MiB")
-            if asked.cost:
-                print(f"one streamed token: {_cost(server, asked.clients):.1f} us of the server's processor time")
-            if asked.model:
-                _compare(server, asked)
-            print(f"server after that: {server.memory_mib():.1f} MiB")
+        if asked.cost:
+            print(f"one streamed token: {_cost(home, asked.clients):.1f} us of the server's processor time")
+        for case in CASES:
+            if case.name in only and (model := models[case.model]):
+                rounds = asked.rounds or case.rounds
+                told.append(
+                    _speeds(case, _run(home, model, case.streams, rounds, functools.partial(_at_once, case.tokens)))
+                )
+        if _FIRST in only and asked.small:
+            for streams in _FIRST_STREAMS:
+                found = _run(home, asked.small, streams, asked.rounds or _FIRST_ROUNDS, _relay)
+                told.append(_firsts(streams, found))
+    if asked.json:
+        asked.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", nargs="?", type=Path)
-    parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--context", type=int, default=1024)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", type=Path, help="a model of about a billion parameters")
+    parser.add_argument("--small", type=Path, help="a model of about twenty million parameters")
+    names = ", ".join([*(case.name for case in CASES), _FIRST])
+    parser.add_argument("--only", help=f"some of: {names}")
+    parser.add_argument("--rounds", type=int, help="instead of each case's own number")
+    parser.add_argument("--json", type=Path, help="write what was measured to a file")
     parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--clients", type=int, default=8)
     return parser.parse_args()
 
 
-def _compare(server: Served, asked: argparse.Namespace) -> None:
+def _run(home: Path, model: Path, streams: int, rounds: int, asking: Callable[[int, int], list[Client]]) -> Found:
     """Rounds in turn, the order swapped each time; the other side sleeps meanwhile."""
-    _install(server, asked.model)
-    prompts = [f"This is stream number {number}, about" for number in range(asked.clients)]
-    options = {"context_length": asked.context, "parallel": asked.clients, "batch": 128, "prompt_cache_mib": 1024}
-    options |= {"threads": asked.threads, "threads_batch": asked.threads}
-    with Bare(asked.model.resolve(), options, environment(server.home, {}) | {"GOMP_SPINCOUNT": "2000"}) as bare:
-        sides: dict[str, Side] = {
-            "server": lambda some, tokens: _round(server, some, tokens, asked.threads),
-            "bare": bare.round,
-        }
-        for side in sides.values():
-            side(prompts, 4)
-        processes = {"server": [server.process.pid, *server.children()], "bare": [bare.pid]}
-        found: dict[str, list[dict[str, float]]] = {"server": [], "bare": []}
-        for number in range(asked.rounds):
-            for name in ("server", "bare") if number % 2 else ("bare", "server"):
-                found[name].append(_timed(sides[name], prompts, asked.tokens, processes[name]))
-        _report(found)
-        _report_first({name: [side(prompts[:1], 1)["first"] for _ in range(20)] for name, side in sides.items()})
+    with both(home, model.resolve(), streams=streams, context=_CONTEXT) as (sides, options):
+        found: dict[str, list[Round]] = {name: [] for name in sides}
+        for name in sides:
+            sides[name].run(_at_once(4, -1, streams))
+        for number in range(rounds):
+            clients = asking(number, streams)
+            for name in sorted(sides, reverse=bool(number % 2)):
+                found[name].append(sides[name].timed(clients))
+        return Found(found, options)
 
 
-def _timed(side: Side, prompts: list[str], tokens: int, processes: list[int]) -> dict[str, float]:
-    """A round, and the processor time that its own processes took for it."""
-    before = sum(map(processor_seconds, processes))
-    measured = side(prompts, tokens)
-    return measured | {"processor": sum(map(processor_seconds, processes)) - before}
+def _at_once(tokens: int, number: int, streams: int) -> list[Client]:
+    """One request of each client, all of a length."""
+    return [[(_prompt(number, stream), tokens)] for stream in range(streams)]
 
 
-def _report(found: dict[str, list[dict[str, float]]]) -> None:
-    """Wall clock by round and over all, and processor time, which other jobs on the machine disturb less."""
-    rates = {name: [one["tokens"] / one["seconds"] for one in rounds] for name, rounds in found.items()}
-    whole = {name: _sum(rounds, "tokens") / _sum(rounds, "seconds") for name, rounds in found.items()}
-    work = {name: _sum(rounds, "processor") / _sum(rounds, "tokens") * 1000 for name, rounds in found.items()}
-    for name, values in rates.items():
+def _relay(number: int, streams: int) -> list[Client]:
+    """Requests of each client one after the other, of several lengths, so that they do not begin together."""
+    return [
+        [(_prompt(number, stream, turn), 6 + (5 * stream + 7 * turn) % 11) for turn in range(_FIRST_REQUESTS)]
+        for stream in range(streams)
+    ]
+
+
+def _prompt(*numbers: int) -> str:
+    """A prompt that has no beginning in common with any before, so that nothing is remembered of them."""
+    return ":".join(map(str, numbers)) + " begins a story about"
+
+
+def _speeds(case: Case, found: Found) -> dict[str, Any]:
+    """Print a case's speeds and its verdict."""
+    options, rounds = found.options, found.rounds
+    rates = {side: [one.tokens / one.seconds for one in some] for side, some in rounds.items()}
+    whole = {side: _rate(some) for side, some in rounds.items()}
+    work = {side: _sum(some, "processor") / _sum(some, "tokens") * 1e3 for side, some in rounds.items()}
+    pairs = list(zip(rounds["server"], rounds["bare"], strict=True))
+    median = statistics.median(ours / theirs for ours, theirs in zip(rates["server"], rates["bare"], strict=True))
+    low, high = _interval(pairs)
+    ratio = whole["server"] / whole["bare"]
+    loaded = ", ".join(f"{name} {options[name]}" for name in ("parallel", "context_length", "threads", "batch"))
+    print(f"{case.name}: {case.streams} streams of {case.tokens} tokens, {len(pairs)} rounds ({loaded})")
+    for side, values in rates.items():
         each = ", ".join(f"{value:.1f}" for value in values)
-        print(f"{name}: {whole[name]:.1f} tokens/s ({each}), {work[name]:.2f} ms of processor time a token")
-    ratios = [ours / theirs for ours, theirs in zip(rates["server"], rates["bare"], strict=True)]
-    print(f"server / bare: {whole['server'] / whole['bare']:.3f} over all, median {statistics.median(ratios):.3f}")
-    print(f"processor time a token, server / bare: {work['server'] / work['bare']:.3f}")
+        print(f"  {side}: {whole[side]:.1f} tokens/s ({each}), {work[side]:.3f} ms of processor time a token")
+    print(f"  server / bare: {ratio:.3f} over all, median {median:.3f}, 95 % between {low:.3f} and {high:.3f}")
+    print(f"  processor time a token, server / bare: {work['server'] / work['bare']:.3f}")
+    verdict = _verdict(ratio >= case.least, low < case.least <= high)
+    print(f"  must be at least {case.least}: {verdict}", flush=True)
+    expected = case.streams * case.tokens * len(pairs)
+    for side in rounds:
+        if (tokens := _sum(rounds[side], "tokens")) != expected:
+            print(f"  {side}: {tokens:.0f} tokens and not {expected}")
+    figures = {"ratio": ratio, "median": median, "low": low, "high": high, "least": case.least, "verdict": verdict}
+    told = {side: [_as_json(one) for one in some] for side, some in rounds.items()}
+    return {"case": case._asdict(), "options": options, **figures, "processor_ms_a_token": work, "rounds": told}
 
 
-def _sum(rounds: list[dict[str, float]], what: str) -> float:
-    return sum(one[what] for one in rounds)
+def _as_json(one: Round) -> dict[str, Any]:
+    """A round as JSON has it."""
+    return {"tokens": one.tokens, "seconds": one.seconds, "processor": one.processor, "first": one.first}
 
 
-def _report_first(found: dict[str, list[float]]) -> None:
-    ours, theirs = (statistics.median(found[name]) * 1000 for name in ("server", "bare"))
-    print(f"first token: server {ours:.2f} ms, bare {theirs:.2f} ms, added {ours - theirs:.2f} ms")
+def _firsts(streams: int, found: Found) -> dict[str, Any]:
+    """Print what the server adds to the first token, and the verdict.
+
+    The wait without the engine's own time for the prompt is told beside the wait.
+    """
+    waits = {side: [each * 1e3 for one in some for each in one.first] for side, some in found.rounds.items()}
+    beside = {
+        side: [(whole - own) * 1e3 for one in some for whole, own in zip(one.first, one.prompt, strict=True)]
+        for side, some in found.rounds.items()
+    }
+    print(f"{_FIRST}: {streams} streams, {len(waits['bare'])} first tokens a side, small model")
+    told: dict[str, Any] = {"case": _FIRST, "streams": streams, "options": found.options}
+    for title, values in (("wait", waits), ("wait beside the engine's prompt", beside)):
+        for side, some in values.items():
+            print(f"  {title}, {side}: median {statistics.median(some):.2f} ms, p99 {_p99(some):.2f} ms")
+    added = [middle(waits["server"]) - middle(waits["bare"]) for middle in (statistics.median, _p99)]
+    verdict = _verdict(all(ms <= most for ms, most in zip(added, _MOST_ADDED, strict=True)), unsure=False)
+    print(f"  added: median {added[0]:.2f} ms, p99 {added[1]:.2f} ms")
+    print(f"  must be at most {_MOST_ADDED[0]} and {_MOST_ADDED[1]} ms: {verdict}", flush=True)
+    return told | {"added_ms": {"median": added[0], "p99": added[1]}, "verdict": verdict, "waits_ms": waits}
 
 
-def _install(server: Served, model: Path) -> None:
-    import hashlib  # noqa: PLC0415 -- only where a model is given
-
-    with model.open("rb") as content:
-        digest = f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
-    with model.open("rb") as content:
-        connection.request("POST", f"/api/blobs/{digest}", content, {"Content-Length": str(model.stat().st_size)})
-        assert connection.getresponse().status in (200, 201)
-    connection.close()
-    server.post("/api/create", {"model": "bench", "files": {"bench.gguf": digest}, "stream": False}, timeout=600)
+def _verdict(good: bool, unsure: bool) -> str:  # noqa: FBT001 -- both are named where it is called, or plain
+    return ("true" if good else "NOT TRUE") + (", within the noise" if unsure else "")
 
 
-def _round(server: Served, prompts: list[str], tokens: int, threads: int) -> dict[str, float]:
-    """All prompts at once, one connection each; the same measures as the bare engine's."""
-    first: list[float] = []
-    counts: list[int] = []
-
-    def stream(prompt: str) -> None:
-        options = {"num_predict": tokens, "temperature": 0, "num_thread": threads, "num_batch": 128}
-        took, last = _stream(server, {"model": "bench", "prompt": prompt, "raw": True, "options": options})
-        first.append(took)
-        counts.append(last["eval_count"])
-
-    workers = [threading.Thread(target=stream, args=(prompt,)) for prompt in prompts]
-    began = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return {"tokens": sum(counts), "seconds": time.perf_counter() - began, "first": statistics.median(first)}
+def _p99(values: Sequence[float]) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
 
 
-def _stream(server: Served, body: dict[str, Any]) -> tuple[float, dict[str, Any]]:
-    """Seconds to the first line, and the last line."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
-    connection.connect()
-    began = time.perf_counter()
-    connection.request("POST", "/api/generate", json.dumps(body))
-    answer = connection.getresponse()
-    line = answer.readline()
-    took = time.perf_counter() - began
-    for following in answer:
-        line = following
-    connection.close()
-    last: dict[str, Any] = json.loads(line)
-    assert last.get("done"), last
-    return took, last
+def _rate(rounds: Sequence[Round]) -> float:
+    return _sum(rounds, "tokens") / _sum(rounds, "seconds")
 
 
-def _cost(server: Served, clients: int) -> float:
+def _sum(rounds: Sequence[Round], what: str) -> float:
+    return float(sum(getattr(one, what) for one in rounds))
+
+
+def _interval(pairs: Sequence[tuple[Round, Round]]) -> tuple[float, float]:
+    """Between which the ratio over all lies in 95 of 100 draws of as many rounds, with repetition."""
+    chance = random.Random(1)
+    ratios = sorted(_ratio(chance.choices(pairs, k=len(pairs))) for _ in range(_RESAMPLES))
+    return ratios[int(_RESAMPLES * 0.025)], ratios[int(_RESAMPLES * 0.975)]
+
+
+def _ratio(pairs: Sequence[tuple[Round, Round]]) -> float:
+    ours, theirs = zip(*pairs, strict=True)
+    return _rate(ours) / _rate(theirs)
+
+
+def _cost(home: Path, clients: int) -> float:
     """Microseconds of the server's processor time for one token, over long answers to several clients at once."""
-    body = {"model": "power-tiny", "prompt": "Repeat ok forever.", "think": False}
-    options = {"temperature": 0, "num_predict": 900, "num_ctx": 1024}
-    _stream(server, body | {"options": options | {"num_predict": 2}})
-    tokens: list[int] = []
-
-    def stream() -> None:
-        tokens.append(_stream(server, body | {"options": options})[1]["eval_count"])
-
-    before = processor_seconds(server.process.pid)
-    workers = [threading.Thread(target=stream) for _ in range(clients)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return (processor_seconds(server.process.pid) - before) / sum(tokens) * 1e6
-
-
-def processor_seconds(pid: int) -> float:
-    """The processor time that a process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    settings = {"OLLAMA_NUM_PARALLEL": str(clients), "OLLAMA_CONTEXT_LENGTH": "1024", "OLLAMA_KEEP_ALIVE": "-1"}
+    body: Mapping[str, Any] = {"model": "power-tiny", "prompt": "Repeat ok forever.", "think": False}
+    with served(home, **settings) as server:
+        asked = [{**body, "options": {"temperature": 0, "num_predict": 900}}] * clients
+        stream_all(server.port, "/api/generate", asked[:1])
+        before = processor_seconds(server.process.pid)
+        answers = stream_all(server.port, "/api/generate", asked)
+        spent = processor_seconds(server.process.pid) - before
+        print(f"server: {server.memory_mib():.1f} MiB")
+    tokens = sum(int(answer.last["eval_count"]) for answer in answers)
+    return spent / tokens * 1e6
 
 
 if __name__ == "__main__":

@@ -121,13 +121,18 @@ class FakeTransfers:
 class FakeStatus:
     """A machine with these models in memory."""
 
-    def __init__(self, *residents: Resident, failed: Iterable[FailedLoad] = ()) -> None:
+    def __init__(self, *residents: Resident, failed: Iterable[FailedLoad] = (), degraded: tuple[str, ...] = ()) -> None:
         self.residents = list(residents)
         self.failures = list(failed)
+        self.reasons = degraded
 
     def loaded(self) -> list[Resident]:
         """Those it was made with."""
         return self.residents
+
+    def degraded(self) -> tuple[str, ...]:
+        """What it was made with."""
+        return self.reasons
 
     def failed(self) -> list[FailedLoad]:
         """Those it was made with."""

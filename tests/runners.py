@@ -1,11 +1,16 @@
-"""Real children for tests: spawned, loaded, and gone when the test ends."""
+"""Real children for tests: spawned, loaded, and gone when the test ends.
+
+With A3S_POWER_TEST_ENGINE=llamaserver in the environment, tests of llama.cpp run on a llama-server instead.
+"""
 
 import asyncio
+import functools
 import os
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from a3s_power.core.events import Done, Event, Text
 from a3s_power.core.model import ModelFiles
@@ -13,15 +18,19 @@ from a3s_power.core.options import DEFAULTS, Options
 from a3s_power.engines.engine import LoadOptions
 from a3s_power.runner.frames import Run
 from a3s_power.runner.process import RunnerProcess, spawn
+from tests import llama_server
 from tests.shared import BUILTIN_MODEL, REPOSITORY
 
 DEADLINE = 30.0
+LLAMA: Final = os.environ.get("A3S_POWER_TEST_ENGINE", "llamacpp")
+"""What runs where a test asks for llama.cpp."""
 
 
 @asynccontextmanager
 async def spawned(engine: str, scratch: Path) -> AsyncIterator[RunnerProcess]:
     """A child that has loaded nothing yet. Test engines are found from the repository's root."""
-    runner = await spawn(engine, environ=os.environ | {"PYTHONPATH": str(REPOSITORY)}, scratch=scratch)
+    name = LLAMA if engine == "llamacpp" else engine
+    runner = await spawn(name, environ=os.environ | {"PYTHONPATH": str(REPOSITORY)}, scratch=scratch)
     try:
         yield runner
     finally:
@@ -40,7 +49,14 @@ async def loaded(
 
 def load_options(**options: Any) -> LoadOptions:
     """How tests load: small and with one thread, unless they say otherwise."""
-    return LoadOptions(**{"context_length": 512, "parallel": 2, "batch": 128} | options)
+    program = {"program": _program()} if LLAMA == "llamaserver" else {}
+    return LoadOptions(**{"context_length": 512, "parallel": 2, "batch": 128} | program | options)
+
+
+@functools.cache
+def _program() -> str:
+    """One for all tests."""
+    return llama_server.program(Path(tempfile.mkdtemp(prefix="llama-server-")))
 
 
 def raw(text: str, *, truncate: bool = True, top_logprobs: int | None = None, **options: Any) -> Run:

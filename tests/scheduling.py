@@ -2,25 +2,27 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import anyio
+import msgspec
 
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import PowerError, RunnerDied
+from a3s_power.core.errors import EngineFailed, PowerError, RunnerDied
 from a3s_power.core.events import Done, Event, Text
 from a3s_power.core.manifest import CONFIG_TYPE, ConfigBlob, Layer, Manifest
 from a3s_power.core.model import Facts, Model, ModelFiles
 from a3s_power.core.names import ModelName
 from a3s_power.core.options import Options
 from a3s_power.core.usage import Usage
-from a3s_power.engines.engine import Loaded, LoadOptions, Scores, Vectors
+from a3s_power.engines.engine import Forecast, Loaded, LoadOptions, Scores, Vectors
 from a3s_power.hardware.machine import Machine
 from a3s_power.runner.frames import Embed, Rerank, Run
 from a3s_power.runner.runner import Events
+from a3s_power.scheduler.drafts import DRAFT_TOKENS, Drafting
 from a3s_power.scheduler.need import Ask, Claim, Need
 
 GIB = 1024**3
@@ -40,6 +42,10 @@ FACTS = Facts(
     head_v=64,
     vocabulary=32_000,
     weights_bytes=636 * 1024**2,
+)
+
+DRAFT = msgspec.structs.replace(
+    FACTS, parameters=60_000_000, block_count=2, kv_heads=(4, 4), weights_bytes=64 * 1024**2
 )
 
 MACHINE = Machine(x86=True, cores=8, memory_bytes=16 * GIB, free_bytes=12 * GIB)
@@ -64,6 +70,8 @@ def a_need(name: str = "a", *, weights: str | None = None, facts: Facts = FACTS,
     """A need of that model. Load options and fields of Need go by name."""
     options = {key: said.pop(key) for key in [*said] if key in Options.__struct_fields__}
     files = {key: said.pop(key) for key in [*said] if key in ModelFiles.__struct_fields__}
+    if files.get("draft"):
+        said["drafting"] = Drafting(kind="model", tokens=options.get("draft_num_predict", DRAFT_TOKENS), facts=DRAFT)
     return Need(model=a_model(name, weights=weights, facts=facts, **files), options=Options(**options), **said)
 
 
@@ -99,6 +107,8 @@ class FakeRunner:
         self.failed = ""
         self.files: ModelFiles | None = None
         self.options: LoadOptions | None = None
+        self.asked: LoadOptions | None = None
+        self.forecast: Forecast | None = None
         self.report: Callable[[float], None] = lambda _fraction: None
         self.killed = False
         self.asked_to_load = anyio.Event()
@@ -141,6 +151,13 @@ class FakeRunner:
         """Say the text of the request and its end."""
         return _said(Text(request.text or ""), Done("stop", Usage()))
 
+    async def foretell(self, files: ModelFiles, options: LoadOptions) -> Forecast:
+        """As `FakeChildren` was told, which has nothing to tell at first."""
+        self.asked = options
+        if self.forecast is None:
+            raise EngineFailed("no dry run")
+        return self.forecast
+
     async def embed(self, request: Embed) -> Vectors:
         """Not asked for here."""
         raise NotImplementedError
@@ -156,6 +173,10 @@ class FakeRunner:
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """Not asked for here."""
         raise NotImplementedError
+
+    async def keep_prompts(self, limit: int) -> int:
+        """It has none."""
+        return 0
 
     def on_exit(self, callback: Callable[[RunnerDied], None]) -> None:
         """Remember whom to tell."""
@@ -180,16 +201,20 @@ async def _said(*events: Event) -> AsyncIterator[AsyncIterator[Event]]:
 
 
 class FakeChildren:
-    """Spawns fake runners; `started` holds all of them, in order."""
+    """Spawns fake runners; `started` holds all of them, in order, `visible` what each was to see."""
 
     def __init__(self, *, ready: bool = True) -> None:
         self.ready = ready
         self.started: list[FakeRunner] = []
+        self.forecast: Forecast | None = None
+        self.visible: list[Mapping[str, str]] = []
         self._changed = anyio.Event()
 
-    async def spawn(self, engine: str) -> FakeRunner:
+    async def spawn(self, engine: str, visible: Mapping[str, str]) -> FakeRunner:
         """As `Spawn`."""
+        self.visible.append(visible)
         runner = FakeRunner(pid=len(self.started) + 1, ready=self.ready)
+        runner.forecast = self.forecast
         self.started.append(runner)
         self._changed.set()
         self._changed = anyio.Event()

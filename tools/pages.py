@@ -8,7 +8,8 @@ from typing import Final, get_args
 
 from a3s_power.cli.help import page_of, root_page
 from a3s_power.cli.main import COMMANDS
-from a3s_power.config import NOT_YET, Declared, Share, declared
+from a3s_power.config import NOT_YET, Share, declared
+from a3s_power.core.declared import Declared
 from a3s_power.core.durations import format_duration
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
@@ -32,8 +33,7 @@ def settings() -> Iterator[str]:
 
 def not_yet() -> Iterator[str]:
     """What is accepted with a warning."""
-    for variable, name in NOT_YET.items():
-        yield f"- `{variable}`{f', in the file `{name}`' if name else ''}"
+    yield from (f"- `{variable}`" for variable in NOT_YET)
 
 
 def _default(one: Declared) -> str:

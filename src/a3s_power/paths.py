@@ -17,6 +17,11 @@ class Places(NamedTuple):
         return self.base / "speeds.json"
 
     @property
+    def engines(self) -> Path:
+        """Engines that were built for this machine."""
+        return self.base / "engines"
+
+    @property
     def responses(self) -> Path:
         """Responses that are kept for those who go on from them."""
         return self.base / "responses.db"
@@ -25,6 +30,11 @@ class Places(NamedTuple):
     def key(self) -> Path:
         """The key pair that registries know this installation by."""
         return self.base / "id_ed25519"
+
+    @property
+    def prompts(self) -> Path:
+        """What models had read when they left memory, for when they come back."""
+        return self.base / "prompts"
 
     @property
     def logs(self) -> Path:

@@ -112,9 +112,9 @@ def refusing(tmp_path_factory: pytest.TempPathFactory, loads: list[str]) -> Iter
     with pytest.MonkeyPatch.context() as patch:
 
         @functools.wraps(spawn)
-        def counting(engine: str, **kwargs: Any) -> Any:
+        def counting(engine: str, *args: Any, **kwargs: Any) -> Any:
             loads.append(engine)
-            return spawn(engine, **kwargs)
+            return spawn(engine, *args, **kwargs)
 
         patch.setattr("a3s_power.service.local.spawn", counting)
         with (

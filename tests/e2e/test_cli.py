@@ -202,3 +202,14 @@ def test_ctrl_c_before_the_answer_ends_everything(alone: _Command) -> None:
         process.communicate(timeout=DEADLINE)
     assert process.returncode == 0
     until(lambda: not alone.processes())
+
+
+def test_ctrl_c_ends_a_bench_and_both_its_engines(alone: _Command) -> None:
+    with alone.start("bench", "power-tiny", "--prompt", "16", "--generate", "64", "--rounds", "1000") as process:
+        # The command, its server, the server's child, and the engine beside it.
+        until(lambda: len(alone.processes()) >= 4)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    until(lambda: not alone.processes())

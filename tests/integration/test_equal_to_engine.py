@@ -10,6 +10,7 @@ import pytest
 
 from a3s_power.core.events import Text
 from a3s_power.runner.frames import Embed
+from tests import llama_server
 from tests.bare import bare
 from tests.runners import answer, events, loaded, raw
 from tests.shared import BUILTIN_MODEL, shared_file
@@ -108,6 +109,8 @@ async def test_vectors_are_the_engines_own_together_or_alone(tmp_path: Path) -> 
         together = await runner.embed(Embed(texts=tuple(texts)))
         alone = [(await runner.embed(Embed(texts=(text,)))).rows[0] for text in texts]
     for ours, single, theirs in zip(together.rows, alone, expected, strict=True):
-        assert ours == pytest.approx(theirs, abs=1e-5)
-        assert single == pytest.approx(theirs, abs=1e-5)
+        # One that was built for another processor adds up in another order.
+        near = pytest.approx(theirs, abs=3e-4 if llama_server.REAL else 1e-5)
+        assert ours == near
+        assert single == near
     assert together.prompt_tokens == said["usage"]["prompt_tokens"]

@@ -43,6 +43,14 @@ async def test_a_child_repeats_its_prompt_and_says_what_it_took(tmp_path: Path) 
         assert runner.busy == 0
 
 
+async def test_the_engine_is_measured_alone(tmp_path: Path) -> None:
+    async with loaded("echo", tmp_path) as runner:
+        streams = await runner.measure(["one two three", "four five six seven"], 2)
+        assert sorted(one[:3] for one in streams) == [(3, 0, 2), (4, 0, 2)]
+        assert all(0 < one.first_ns <= one.whole_ns for one in streams)
+        assert (runner.busy, runner.stuck_seconds) == (0, 0.0)
+
+
 async def test_jobs_run_side_by_side(tmp_path: Path) -> None:
     async with loaded(TARGET, tmp_path) as runner, runner.run(raw("hold")) as held:
         assert await anext(held) == Text("held")

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import anyio
@@ -19,7 +19,8 @@ from a3s_power.hardware.machine import Machine
 from a3s_power.runner import process
 from a3s_power.runner.frames import Run
 from a3s_power.runner.runner import Runner, Spawn
-from a3s_power.scheduler.loop import Lease, Scheduler
+from a3s_power.scheduler.lease import Lease
+from a3s_power.scheduler.loop import Scheduler
 from a3s_power.scheduler.need import Need
 from a3s_power.scheduler.settings import Settings
 from tests.scheduling import FakeChildren, a_model, a_need
@@ -34,8 +35,8 @@ def a_world(kind: str, scratch: Path) -> tuple[Spawn, Kill]:
         children = FakeChildren()
         return children.spawn, lambda runner: children.started[runner.pid - 1].die()
 
-    async def spawn(engine: str) -> Runner:
-        return await process.spawn(engine, environ=os.environ, scratch=scratch)
+    async def spawn(engine: str, visible: Mapping[str, str]) -> Runner:
+        return await process.spawn(engine, visible, environ=os.environ, scratch=scratch)
 
     return spawn, lambda runner: os.kill(runner.pid, signal.SIGKILL)
 

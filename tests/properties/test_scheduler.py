@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from a3s_power.core.errors import LoadFailed
-from a3s_power.scheduler.core import Command, Core, Grant, Limits, Load, Reject, Unload
+from a3s_power.scheduler.commands import Command, Grant, Load, Reject, Unload
+from a3s_power.scheduler.core import Core, Limits
 from a3s_power.scheduler.need import Ask, difference
 from tests.scheduling import a_model, an_ask
 
@@ -284,11 +285,15 @@ class Crowd(World):
 
 @given(
     slots=st.integers(1, 4),
+    weights=st.tuples(*[st.integers(1, 4)] * 3),
     events=st.lists(st.one_of(st.sampled_from("xyz"), st.sampled_from("xyz"), st.integers(0, 3)), max_size=150),
 )
-def test_nobody_is_passed_twice_by_the_same_client(slots: int, events: list[str | int]) -> None:
-    """From when an ask is its client's first, every other client is served at most once before it."""
+def test_nobody_is_passed_by_a_client_for_more_than_one_turn(
+    slots: int, weights: tuple[int, int, int], events: list[str | int]
+) -> None:
+    """From when an ask is its client's first, every other client is served at most as often as its weight before it."""
     core, clients, running = Core(Limits(max_queue=1000)), dict[int, str](), list[int]()
+    weight = dict(zip("xyz", weights, strict=True))
     waiting = {client: list[int]() for client in "xyz"}
     passed: dict[str, Counter[str]] = {client: Counter() for client in "xyz"}
     core.requested(an_ask(0), 0)
@@ -305,7 +310,7 @@ def test_nobody_is_passed_twice_by_the_same_client(slots: int, events: list[str 
             for other, theirs in waiting.items():
                 if other != client and theirs:
                     passed[other][client] += 1
-                    assert passed[other][client] == 1
+                    assert passed[other][client] <= weight[client]
 
     for ticket, event in enumerate(events, 1):
         if isinstance(event, str):
@@ -313,9 +318,27 @@ def test_nobody_is_passed_twice_by_the_same_client(slots: int, events: list[str 
             if not waiting[event]:
                 passed[event].clear()
             waiting[event].append(ticket)
-            done(core.requested(an_ask(ticket, client=event), ticket))
+            done(core.requested(an_ask(ticket, client=event, weight=weight[event]), ticket))
         elif running:
             done(core.left(running.pop(event % len(running)), ticket))
+
+
+@given(weights=st.lists(st.integers(1, 9), min_size=2, max_size=5), served=st.integers(1, 100))
+def test_clients_who_always_wait_are_served_by_their_weights(weights: list[int], served: int) -> None:
+    core, clients, shares, running = Core(Limits(max_queue=1000)), [*range(len(weights))] * 2, Counter[int](), 0
+    core.requested(an_ask(0), 0)
+    core.loaded(1, 1, 0)
+    for ticket, client in enumerate(clients, 1):
+        core.requested(an_ask(ticket, client=str(client), weight=weights[client]), 0)
+    for _ in range(served):
+        [granted] = core.left(running, 0)
+        assert isinstance(granted, Grant)
+        running, client = granted.ticket, clients[granted.ticket - 1]
+        shares[client] += 1
+        clients.append(client)
+        core.requested(an_ask(len(clients), client=str(client), weight=weights[client]), 0)
+    for client, weight in enumerate(weights):
+        assert abs(shares[client] - served * weight / sum(weights)) < weight
 
 
 @given(queued=st.integers(1, 200), slots=st.integers(1, 4), name=st.sampled_from("ab"))

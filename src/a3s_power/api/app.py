@@ -37,7 +37,7 @@ def build(service: Service, settings: ApiSettings) -> ASGIApp:
     """
     hosts = Hosts(settings.host, settings.allowed_hosts, settings.hostname, settings.addresses)
     routes = Routes(ENDPOINTS, service, settings, strangers={"/v1/": openai.no_route})
-    guard = Guard(Callers(routes), hosts, Origins(settings.origins))
+    guard = Guard(Callers(routes, settings.weights, fixed=settings.fixed_options), hosts, Origins(settings.origins))
     app = RequestLog(guard)
 
     async def http_only(scope: Scope, receive: Receive, send: Send) -> None:

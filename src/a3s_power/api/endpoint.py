@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from a3s_power.core.errors import PowerError
+from a3s_power.core.weights import Weights
 from a3s_power.service.ports import Service
 
 Scope = Literal["open", "infer", "read", "manage", "admin"]
@@ -20,7 +21,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     `host` is the address that is bound. `ollama_version` is told to clients, which switch features on by it; `version`
     is ours. `hostname` and `addresses` are this machine's own, under which a browser may call it. `prefer_go` is the
     word on Go templates that the service has. `cloud_source` is where it is written that there is no cloud.
-    `load_cooldown` is in seconds. `configuration` is every setting that may be shown.
+    `load_cooldown` is in seconds. `weights` are those of clients; `fixed_options` is whether there
+    are models whose load options no request can change. `configuration` is every setting that may be shown.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +35,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     prefer_go: bool | None = None
     cloud_source: Literal["env", "config", "both"] = "env"
     load_cooldown: float = 300.0
+    weights: Weights = Weights()
+    fixed_options: bool = False
     configuration: Mapping[str, Any] = {}
 
 

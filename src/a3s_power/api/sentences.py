@@ -24,5 +24,12 @@ def sentence(error: PowerError) -> str:
         try:
             return _decode(error.message).error.message
         except msgspec.MsgspecError:
-            return error.message
+            return error.message + _counted(error)
     return error.message
+
+
+def _counted(error: PowerError) -> str:
+    """Both numbers of a prompt that was too long, where its sentence has none."""
+    if isinstance(error, PromptTooLong) and error.limit:
+        return f" ({error.tokens} tokens, at most {error.limit})"
+    return ""

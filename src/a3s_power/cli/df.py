@@ -3,7 +3,7 @@
 import time
 
 from a3s_power.cli.display import print_json, table
-from a3s_power.cli.folder import downloads, models_folder
+from a3s_power.cli.folder import downloads, kept_prompts, models_folder
 from a3s_power.cli.options import command, json_flag
 from a3s_power.core.sizes import human_bytes
 from a3s_power.store.disk import Disk, disk
@@ -15,7 +15,7 @@ def df(words: tuple[str, ...], *, json: bool) -> None:  # noqa: ARG001 -- it tak
     store = models_folder()
     found = disk(store, time.time())
     if json:
-        print_json({"folder": str(store.root), **_as_json(found)})
+        print_json({"folder": str(store.root), **_as_json(found), "prompts": _prompts()})
         return
     rows = [
         (each.name.short, human_bytes(each.size), human_bytes(each.shared), human_bytes(each.unique))
@@ -36,7 +36,13 @@ def _sums(found: Disk) -> list[tuple[str, str, str]]:
         )
     if unused:
         rows.append(("used by no model", human_bytes(unused), "a3s-power prune"))
+    if prompts := _prompts():
+        rows.append(("prompts kept", human_bytes(prompts), "a3s-power prune --prompts"))
     return rows
+
+
+def _prompts() -> int:
+    return sum(file.size for file in kept_prompts())
 
 
 def _as_json(found: Disk) -> dict[str, object]:

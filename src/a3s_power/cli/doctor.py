@@ -17,7 +17,7 @@ from a3s_power.cli.options import command, json_flag
 from a3s_power.config import Config
 from a3s_power.core.errors import PowerError
 from a3s_power.core.sizes import human_bytes
-from a3s_power.hardware import cpu
+from a3s_power.hardware import cpu, gpus
 from a3s_power.hardware.machine import ROOT, Machine
 
 _ENGINE: Final = "xllamacpp"
@@ -72,7 +72,24 @@ def _settings(loaded: config.Loaded) -> Finding:
     )
 
 
-def _engine(settings: Config) -> Finding:  # noqa: ARG001 -- as all of the table
+def _engine(settings: Config) -> Finding:
+    """What runs the models, and whether an engine built for this processor would be faster."""
+    from a3s_power.cli.native import chosen_engine, would_pay  # noqa: PLC0415 -- by this command only
+    from a3s_power.engines.llamaserver_process import devices  # noqa: PLC0415 -- likewise
+
+    try:
+        choice = chosen_engine(settings)
+        if choice.program:
+            devices(choice.program)
+    except PowerError as error:
+        return Finding("engine", ok=False, seen=str(error), advice="see a3s-power engine list")
+    if choice.program:
+        return Finding("engine", ok=True, seen=f"{choice.name}: {choice.program}")
+    found = _library()
+    return found._replace(advice=would_pay(settings)) if found.ok else found
+
+
+def _library() -> Finding:
     from a3s_power.engines.llamacpp_library import missing_features  # noqa: PLC0415 -- by this command only
 
     try:
@@ -82,7 +99,7 @@ def _engine(settings: Config) -> Finding:  # noqa: ARG001 -- as all of the table
     cpuinfo = Path("/proc/cpuinfo")
     missing = missing_features(cpuinfo.read_text()) if cpuinfo.exists() and Machine.look().x86 else ()
     seen = f"llama.cpp by {_ENGINE} {version}" + (f"; the processor lacks {', '.join(missing)}" if missing else "")
-    return Finding("engine", not missing, seen, f"build {_ENGINE} from source" if missing else "")
+    return Finding("engine", not missing, seen, "a3s-power engine build" if missing else "")
 
 
 def _processor(settings: Config) -> Finding:  # noqa: ARG001
@@ -99,16 +116,20 @@ def _memory(settings: Config) -> Finding:  # noqa: ARG001
     return Finding("memory", not little, seen, "end something else, or take smaller models" if little else "")
 
 
-def _graphics(settings: Config) -> Finding:  # noqa: ARG001
-    cards = [path.name for path in Path("/dev").glob("nvidia[0-9]*")] + [path.name for path in Path("/dev").glob("kfd")]
-    if not cards:
-        return Finding("graphics", ok=True, seen="no card: models run on the processor")
-    return Finding(
-        "graphics",
-        ok=True,
-        seen=f"{', '.join(cards)}; the engine's prebuilt library does not use it",
-        advice="see docs/architecture.md",
-    )
+def _graphics(settings: Config) -> Finding:
+    """Which cards there are, and whether the engine in use can use them."""
+    from a3s_power.cli.cards import told  # noqa: PLC0415 -- by this command only
+    from a3s_power.cli.native import chosen_engine  # noqa: PLC0415 -- likewise
+    from a3s_power.engines import backends  # noqa: PLC0415 -- likewise
+
+    try:
+        choice = chosen_engine(settings)
+        kinds = backends.of_choice(choice.engine, choice.program)
+    except PowerError:
+        # The line on the engine says what is wrong with it.
+        kinds = frozenset()
+    found = gpus.look(ROOT, paths.environment())
+    return Finding("graphics", *told(found, kinds, required=settings.gpu.require))
 
 
 def _folder(settings: Config) -> Finding:

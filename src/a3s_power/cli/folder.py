@@ -16,6 +16,13 @@ def models_folder() -> Store:
     return Store(paths.places(data_dir=settings.data_dir, models=settings.models).models, keep_unused=True)
 
 
+def kept_prompts() -> list[Unused]:
+    """The files of prompts that outlived their model in memory; a server goes on without them."""
+    folder = paths.places(data_dir=config.load(paths.config_file()).config.data_dir).prompts
+    files = sorted(file for file in folder.glob("*/*") if file.is_file())
+    return [Unused(file, file.stat().st_size, partial=False) for file in files]
+
+
 def unfinished(store: Store) -> list[dict[str, Any]]:
     """The downloads that were begun: of each the first digits of its digest, and the bytes that are there."""
     return [{"digest": name, "size": size} for name, size in downloads(disk(store, time.time()).partials)]

@@ -60,11 +60,13 @@ COMMANDS: Final = (
     Entry("completion", "bash|zsh|fish", "Print a shell's completion script"),
     Entry("tokenize", "MODEL [TEXT]", "Show the tokens of a text"),
     Entry("render", "MODEL [PROMPT]", "Show the prompt that a chat becomes"),
+    Entry("engine", "build|list|use|measure|remove [NAME]", "Build an engine for this machine, or choose one"),
     Entry("service", "install|uninstall|status", "Have the system run the server"),
     Entry("logs", "", "Show what the server has written"),
     Entry("update", "", "Say how to get a newer version"),
     Entry("whoami", "", "Show the key that registries know this machine by", module="account"),
     Entry("version", "", "Say which version runs"),
+    Entry("bench", "MODEL", "Measure how fast a model reads and writes"),
     Entry("doctor", "", "Check what the server needs on this machine"),
     Entry("help", "[COMMAND]", "Help about any command"),
 )

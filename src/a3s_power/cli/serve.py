@@ -20,17 +20,30 @@ from a3s_power.api.app import build
 from a3s_power.api.connection import Connection
 from a3s_power.api.endpoint import ApiSettings
 from a3s_power.cli.elsewhere import registry_settings
+from a3s_power.cli.native import chosen_engine, would_pay
 from a3s_power.cli.options import WHOLE, Flag, command
 from a3s_power.config import Config
 from a3s_power.core.addresses import Address
 from a3s_power.core.errors import PowerError
+from a3s_power.core.names import ModelName
+from a3s_power.core.weights import Weights
+from a3s_power.engines import backends
+from a3s_power.native.shelf import Choice
+from a3s_power.scheduler.devices import Gpus, Wishes, models
+from a3s_power.scheduler.fixed import Fixed
 from a3s_power.scheduler.settings import Settings, contexts
+from a3s_power.service.drafting import said as drafts_said
 from a3s_power.service.local import KeptSettings, LocalSettings, open_local
 
 _KEEP_ALIVE_SECONDS: Final = 75
 _FAREWELL_SECONDS: Final = 1
 """How long answers may go on after the server was told to end."""
 _BACKLOG: Final = 1024
+_COLLECTED: Final = (2000, 5, 200)
+"""Garbage is looked for after so many new objects, and less often among older ones: with thousands of open streams that
+takes a fifth of a second, in which nobody is answered. Requests hardly leave any."""
+_YOUNGER_BEFORE_ALL: Final = 10
+"""So often among the younger ones before all are looked through, when nobody waits for an answer."""
 
 OLLAMA_VERSION: Final = "0.32.0"
 """The version whose API this is; clients switch features on by it."""
@@ -51,6 +64,7 @@ def serve(words: tuple[str, ...], *, host: str | None, port: int | None, listen_
     log.configure(loaded.config.debug, loaded.config.log_format)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     _tell(loaded)
+    _tell_engine(loaded.config)
     listener = listening(loaded.config.address) if listen_fd is None else socket.socket(fileno=listen_fd)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(loaded.config, listener, watched=listen_fd is not None))
@@ -89,6 +103,14 @@ def _tell(loaded: config.Loaded) -> None:
         _log.warning("setting ignored", name=name, reason=warning)
 
 
+def _tell_engine(settings: Config) -> None:
+    """Log what runs the models, and whether another one would be faster here."""
+    engine = chosen_engine(settings)
+    _log.info("engine", name=engine.name, **({"program": engine.program} if engine.program else {}))
+    if hint := would_pay(settings):
+        _log.info(hint)
+
+
 def _value(settings: Config, name: str) -> object:
     found: object = settings
     for part in name.split("."):
@@ -107,6 +129,7 @@ async def _serve(settings: Config, listener: socket.socket, *, watched: bool) ->
                 _log.warning("anybody who reaches this address can use, change and delete models", address=address.url)
             gc.collect()
             gc.freeze()
+            gc.set_threshold(*_COLLECTED)
             await server.serve(sockets=[listener])
     _log.info("server ended")
 
@@ -145,9 +168,11 @@ class Server(uvicorn.Server):
         yield
 
     async def main_loop(self) -> None:
-        """Keep the answers' date right until `end`."""
+        """Keep the answers' date right until `end`, and look for garbage when there is nothing else to do."""
         while not self.should_exit:
             await self.on_tick(0)
+            if not self.server_state.tasks and gc.get_count()[2] >= _YOUNGER_BEFORE_ALL:
+                gc.collect()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), 1)
 
@@ -172,6 +197,7 @@ def _end_with_input(server: Server) -> None:
 def local_settings(settings: Config) -> LocalSettings:
     """What the service goes by."""
     places = paths.places(data_dir=settings.data_dir, models=settings.models)
+    engine = chosen_engine(settings)
     return LocalSettings(
         models=places.models,
         speeds=places.speeds,
@@ -180,7 +206,10 @@ def local_settings(settings: Config) -> LocalSettings:
         noprune=settings.noprune,
         prefer_go=settings.go_template,
         registry=registry_settings(settings),
+        engine=engine.engine,
+        drafts=drafts_said(settings.drafts),
         responses=_kept(settings, places.responses) if settings.store_responses else None,
+        preload=tuple(map(ModelName.parse, settings.preload)),
         scheduler=Settings(
             max_loaded=settings.max_loaded_models,
             max_queue=settings.max_queue,
@@ -190,7 +219,14 @@ def local_settings(settings: Config) -> LocalSettings:
             stall_timeout=settings.stall_timeout,
             context_length=settings.context_length,
             context_share=settings.context_share,
+            calibrate=settings.calibrate,
+            prefer=settings.prefer,
+            prompt_cache=settings.prompt_cache,
+            prompts=places.prompts,
+            prompts_bytes=settings.prompt_cache_disk,
             contexts=contexts(settings.contexts),
+            fixed=Fixed.parse(settings.load_options),
+            pins=frozenset(map(ModelName.parse, settings.pins)),
             num_thread=settings.num_thread,
             kv_cache_type=settings.kv_cache_type,
             flash_attention=settings.flash_attention,
@@ -198,7 +234,25 @@ def local_settings(settings: Config) -> LocalSettings:
             gpu_layers=settings.gpu.gpu_layers,
             main_gpu=settings.gpu.main_gpu,
             tensor_split=settings.gpu.tensor_split,
+            gpus=_gpus(settings, engine),
+            program=engine.program,
+            arguments=settings.llama_server.args,
         ),
+    )
+
+
+def _gpus(settings: Config, engine: Choice) -> Gpus:
+    """What is wanted of graphics processors, and which kinds of them the engine in force can use."""
+    kinds = backends.of_choice(engine.engine, engine.program)
+    return Gpus(
+        wishes=Wishes(
+            devices=settings.gpu.devices,
+            require=settings.gpu.require,
+            reserve=settings.gpu.reserve,
+            spread=settings.sched_spread,
+        ),
+        models=models(settings.gpu.models),
+        kinds={engine.engine: kinds} if kinds else {},
     )
 
 
@@ -222,6 +276,8 @@ def api_settings(settings: Config, bound: Address) -> ApiSettings:
         version=__version__,
         ollama_version=OLLAMA_VERSION,
         load_cooldown=settings.load_cooldown,
+        weights=Weights.parse(settings.weights),
+        fixed_options=bool(Fixed.parse(settings.load_options) or settings.pins),
         configuration={
             each.name: _value(settings, each.name) for each in config.declared() if each.name not in config.SECRETS
         },

@@ -1,5 +1,7 @@
 """Caller: whose request is being answered, how urgent it is, and how long it may wait."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
@@ -12,9 +14,13 @@ _SHOWN: Final = 40
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request says beside its body. `client` tells clients apart; the rest are texts as sent, or empty."""
+    """What a request says beside its body: `priority` and `deadline` as sent, or empty.
+
+    `client` tells clients apart; this one takes `weight` turns where others take one.
+    """
 
     client: str = ""
+    weight: int = 1
     priority: str = ""
     deadline: str = ""
 
@@ -38,3 +44,20 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
 caller: Final[ContextVar[Caller]] = ContextVar("caller", default=Caller())  # noqa: B039 -- frozen
 """The caller of the request that is being answered."""
+_ignored: Final[ContextVar[dict[str, str]]] = ContextVar("ignored")
+
+
+@contextmanager
+def ignored_options() -> Iterator[dict[str, str]]:
+    """The options that the request inside asks for in vain, each with what became of it; it fills as they are met."""
+    token = _ignored.set({})
+    try:
+        yield _ignored.get()
+    finally:
+        _ignored.reset(token)
+
+
+def ignored(options: Mapping[str, str]) -> None:
+    """Tell whoever answers the request that these options did not count."""
+    if (told := _ignored.get(None)) is not None:
+        told.update(options)

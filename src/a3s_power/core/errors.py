@@ -7,7 +7,7 @@
     ├── NotAllowed 403
     ├── NotFound 404        ModelNotFound · BlobNotFound
     ├── NotSupported 501    what this version, or this kind of model, does not offer
-    ├── Busy 503            QueueFull · Overdue
+    ├── Busy 503            QueueFull · Overdue · NoRoom
     ├── EngineFailed 500    EngineRefused · EngineMissing · LoadFailed · LoadStalled · OutOfMemory · RunnerDied
     ├── StoreFailed 500     DigestMismatch (400) · InUse (409) · DiskFull (507) · BadManifest
     └── RegistryFailed 500  Unreachable · NotThere · NeedsConsent · Unauthorized · Refused · BadAnswer · Cancelled
@@ -88,13 +88,18 @@ class BadFile(BadRequest):
 
 
 class PromptTooLong(BadRequest):
-    """A prompt that does not fit into the context and may not be cut. `tokens` is its length, 0 where it is unknown."""
+    """A prompt that does not fit into the context and may not be cut. `tokens` is its length, 0 where it is unknown.
+
+    `limit` is how long it may be, 0 where the message says so itself.
+    """
 
     tokens: int = 0
+    limit: int = 0
 
-    def __init__(self, message: str, tokens: int = 0) -> None:
+    def __init__(self, message: str, tokens: int = 0, limit: int = 0) -> None:
         super().__init__(message)
         self.tokens = tokens
+        self.limit = limit
 
 
 class NotCapable(BadRequest):
@@ -163,6 +168,13 @@ class Overdue(Busy):
     """A request that waited for its slot until its deadline."""
 
     def __init__(self, message: str = "server busy, please try again.  the request's deadline has passed") -> None:
+        super().__init__(message)
+
+
+class NoRoom(Busy):
+    """A model that would have to displace those that the operator has pinned."""
+
+    def __init__(self, message: str = "the models that are pinned leave no room for this one") -> None:
         super().__init__(message)
 
 

@@ -25,7 +25,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a weights file says of itself. Counts are plain numbers, 0 where the file says nothing.
 
     `kv_heads` is the number of key-value heads of each layer; `head_k`/`head_v` their lengths in elements.
-    `weights_bytes` is the sum of all tensors.
+    `weights_bytes` is the sum of all tensors, `rearranged_bytes` the part that an engine may copy in another order;
+    `merges` are the vocabulary's, for one that has them.
     """
 
     architecture: str
@@ -43,6 +44,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     sliding_window: int = 0
     vocabulary: int = 0
     weights_bytes: int = 0
+    rearranged_bytes: int = 0
+    merges: int = 0
     pooling: int | None = None
     chat_template: str = ""
     vision: bool = False
@@ -56,12 +59,16 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Absolute paths of what an engine opens; adapters with their scale."""
+    """Absolute paths of what an engine opens; adapters with their scale.
+
+    `prompts` is a folder for what its slots hold at the end, to go on from at the next load; empty to forget that.
+    """
 
     weights: str
     projectors: tuple[str, ...] = ()
     adapters: tuple[tuple[str, float], ...] = ()
     draft: str = ""
+    prompts: str = ""
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +136,8 @@ class Resident(msgspec.Struct, frozen=True, kw_only=True):
 
     `memory_bytes` is all it takes, `gpu_bytes` the part on GPUs; `context_length` is what one request may use;
     `expires` is when it leaves, `None` when it stays; `load_ns` is what its load took, in nanoseconds. `placement` is
-    where and how it lies, `reason` why that is not what was asked for, empty when it is.
+    where and how it lies, `reason` why that is not what was asked for, empty when it is; `options` are those of its
+    load by `engine`, by name.
     """
 
     model: Model
@@ -140,6 +148,8 @@ class Resident(msgspec.Struct, frozen=True, kw_only=True):
     load_ns: int = 0
     placement: str = ""
     reason: str = ""
+    options: dict[str, Any] = {}
+    engine: str = ""
 
 
 class FailedLoad(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Chat, Generate, Embed, Rerank and more: what a client wants, with nothing left of the dialect it said it in."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -88,7 +89,7 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
     `cut` are the places of the texts that were too long and lost their ends.
     """
 
-    vectors: tuple[tuple[float, ...], ...]
+    vectors: tuple[Sequence[float], ...]
     prompt_tokens: int = 0
     cut: tuple[int, ...] = ()
     load_ns: int = 0

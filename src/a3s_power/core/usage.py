@@ -8,7 +8,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `prompt_tokens` counts cached and newly evaluated ones; `dropped_messages` the oldest turns that were left
     out and `cut_tokens` the tokens cut from the middle of the prompt because the context was full. `shifted` says that
-    the context became full meanwhile and its oldest tokens were dropped.
+    the context became full meanwhile and its oldest tokens were dropped. `draft_tokens` were guessed ahead, of which
+    `accepted_tokens` were right.
     """
 
     prompt_tokens: int = 0
@@ -21,3 +22,5 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dropped_messages: int = 0
     cut_tokens: int = 0
     shifted: bool = False
+    draft_tokens: int = 0
+    accepted_tokens: int = 0

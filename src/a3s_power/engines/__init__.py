@@ -24,21 +24,19 @@ class EngineInfo(NamedTuple):
 # libraries are found by this path, too.
 _NO_PROGRAMS: Final = () if sys.platform == "win32" else (("PATH", "/dev/null"),)
 
+_LLAMA: Final = (
+    # How long OpenMP's threads spin at a barrier: two engines on the same cores ruin each other otherwise.
+    ("GOMP_SPINCOUNT", "2000"),
+    # An abort would start gdb and print pages before it dies.
+    ("GGML_NO_BACKTRACE", "1"),
+    # Any value makes the engine print its load progress to stdout, without Python's lock, and end with its stdin.
+    ("LLAMA_SERVER_ROUTER_PORT", "1"),
+    *_NO_PROGRAMS,
+)
+
 ENGINES: Final[dict[str, EngineInfo]] = {
-    "llamacpp": EngineInfo(
-        "a3s_power.engines.llamacpp:LlamaCpp",
-        frozenset({"gguf"}),
-        "xllamacpp",
-        (
-            # How long OpenMP's threads spin at a barrier: two engines on the same cores ruin each other otherwise.
-            ("GOMP_SPINCOUNT", "2000"),
-            # An abort would start gdb and print pages before it dies.
-            ("GGML_NO_BACKTRACE", "1"),
-            # Any value makes the engine print its load progress to stdout, without Python's lock.
-            ("LLAMA_SERVER_ROUTER_PORT", "1"),
-            *_NO_PROGRAMS,
-        ),
-    ),
+    "llamacpp": EngineInfo("a3s_power.engines.llamacpp:LlamaCpp", frozenset({"gguf"}), "xllamacpp", _LLAMA),
+    "llamaserver": EngineInfo("a3s_power.engines.llamaserver:LlamaServer", frozenset({"gguf"}), environment=_LLAMA),
     "echo": EngineInfo("a3s_power.engines.echo:Echo", frozenset({"gguf", "safetensors"})),
 }
 

@@ -6,9 +6,19 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 
-from a3s_power.core.errors import EngineRefused
+from a3s_power.core.errors import EngineFailed, EngineRefused
 from a3s_power.core.model import ModelFiles
-from a3s_power.engines.engine import Job, Loaded, LoadOptions, Outcome, Piece, Scores, Vectors, prompt_too_long
+from a3s_power.engines.engine import (
+    Forecast,
+    Job,
+    Loaded,
+    LoadOptions,
+    Outcome,
+    Piece,
+    Scores,
+    Vectors,
+    prompt_too_long,
+)
 
 _WORD = re.compile(r"\s*\S+|\s+")
 _DIMENSIONS = 8
@@ -28,6 +38,10 @@ class Echo:
         self._limit = options.context_length
         report(1.0)
         return Loaded(context_length=self._limit, parallel=options.parallel, memory_bytes=0)
+
+    def foretell(self, files: ModelFiles, options: LoadOptions) -> Forecast:  # noqa: ARG002
+        """Say that it cannot tell."""
+        raise EngineFailed("this engine has no dry run")
 
     def generate(self, job: Job, emit: Callable[[Piece], None]) -> Outcome:
         """Say the prompt, up to the first stop text or `max_tokens`. Raises EngineRefused for a grammar."""
@@ -90,11 +104,19 @@ class Echo:
         """The ids of the words."""
         return [self._id(word) for word in _WORD.findall(text)]
 
+    def pieces(self, text: str) -> list[tuple[int, bytes]]:
+        """The ids of the words, and the words."""
+        return [(self._id(word), word.encode()) for word in _WORD.findall(text)]
+
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The words again. Raises EngineRefused for an id that no word has."""
         if any(not 0 <= token < len(self._words) for token in tokens):
             raise EngineRefused("prompt contains invalid tokens")
         return "".join(self._words[token] for token in tokens)
+
+    def keep_prompts(self, limit: int) -> int:  # noqa: ARG002
+        """It has none."""
+        return 0
 
     def close(self) -> None:
         """Nothing was taken."""

@@ -9,13 +9,21 @@ from a3s_power.core.errors import PromptTooLong
 from a3s_power.core.events import TokenLogprob
 from a3s_power.core.model import ModelFiles
 from a3s_power.core.options import Bias, Options
+from a3s_power.engines.tuning import Prefer, Rates
+
+Draft = Literal["", "model", "ngram"]
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is loaded. Numbers are final here: whoever plans the load has resolved what was automatic.
 
     `context_length` is in tokens for each of the `parallel` slots; `batch` in tokens; `gpu_layers` -1 means as many
-    as fit; `None` leaves a choice to the engine. `shift` lets a full context drop its oldest half and go on.
+    as fit, with `gpu_reserve` bytes left free on each card; `None` leaves a choice to the engine. `shift` lets a full
+    context drop its oldest half and go on. `program` is the path of an engine that is a program of its own, `arguments`
+    what its operator adds to its command line.
+    `draft` is who guesses ahead, `draft_tokens` at a time: nobody, the files' draft model, or what was said before.
+    `tuning` is what was measured of settings here, among which the engine chooses for `prefer`; `repack` settles
+    whether the weights are rearranged in memory.
     """
 
     context_length: int
@@ -26,6 +34,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     gpu_layers: int = -1
     main_gpu: int | None = None
     tensor_split: tuple[float, ...] = ()
+    gpu_reserve: int | None = None
     use_mmap: bool | None = None
     use_mlock: bool = False
     flash_attention: bool | None = None
@@ -33,6 +42,20 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     prompt_cache_mib: int = 0
     shift: bool = True
     embedding: bool = False
+    program: str = ""
+    arguments: tuple[str, ...] = ()
+    draft: Draft = ""
+    draft_tokens: int = 0
+    repack: bool | None = None
+    tuning: tuple[Rates, ...] = ()
+    prefer: Prefer = "speed"
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What a load would take in main memory, all in all, and the part of it that only answers touch; in bytes."""
+
+    memory_bytes: int
+    untouched_bytes: int
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +64,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     `bos` and `eos` are those tokens as text, empty for a vocabulary that has none; with `adds_bos` the engine puts the
     first of them before every text. `chat_template` is the model's own, in Jinja, empty when it has none.
     `media_marker` is what stands in a prompt's text for an image or sound: random, so that no user can write it; empty
-    for a model that takes none.
+    for a model that takes none. `draft` is who guesses ahead after all, `draft_cost` what a guessed token costs beside
+    an ordinary one, 0 where nobody knows; `note` says what of a wish came to nothing, and why.
     """
 
     context_length: int
@@ -53,6 +77,9 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     adds_bos: bool = False
     chat_template: str = ""
     media_marker: str = ""
+    draft: Draft = ""
+    draft_cost: float = 0.0
+    note: str = ""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -67,6 +94,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     `stop_text` is the one of the job's stop texts that ended it, empty when none did. `tokens` are the answer's ids,
     without the one that ended it, `None` where they were not asked for or the engine did not tell them all.
+    `draft_tokens` were guessed ahead, `accepted_tokens` of them were right.
     """
 
     reason: Literal["stop", "length"]
@@ -77,12 +105,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     output_ns: int = 0
     stop_text: str = ""
     tokens: tuple[int, ...] | None = None
+    draft_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 class Vectors(msgspec.Struct, frozen=True, kw_only=True):
     """Embeddings: one row of floats per text, the tokens of all texts together, and which texts were cut to fit."""
 
-    rows: tuple[tuple[float, ...], ...]
+    rows: tuple[Sequence[float], ...]
     prompt_tokens: int
     cut: tuple[int, ...] = ()
 
@@ -103,12 +133,13 @@ class Job:
     `top_logprobs` is `None` for no log-probabilities. `logit_bias` is token ids and what is added to their logits.
     With `want_tokens` the outcome has the answer's token ids. `grammar` is what the answer must follow, in GBNF; empty
     for none. `media` are files, one for each marker in the prompt, in their order: PNGs, or sound. `step` is to be
-    called whenever the engine has gone forward, with a piece or with the prompt.
+    called whenever the engine has gone forward, with a piece or with the prompt. `text` is that of a prompt of token
+    ids, where it is known.
     """
 
     __slots__ = (
         *("cancelled", "logit_bias", "max_tokens", "options", "prompt", "stop", "top_logprobs", "visible"),
-        *("grammar", "media", "step", "want_tokens"),
+        *("grammar", "media", "step", "text", "want_tokens"),
     )
 
     def __init__(
@@ -135,6 +166,7 @@ class Job:
         self.want_tokens = want_tokens
         self.media = media
         self.grammar = grammar
+        self.text = ""
         self.cancelled = False
         self.step: Callable[[], None] = _nothing
 
@@ -164,6 +196,10 @@ class Engine(Protocol):
         """Load the model; `report` takes the fraction done, 0 to 1."""
         ...
 
+    def foretell(self, files: ModelFiles, options: LoadOptions) -> Forecast:
+        """What a load would take; asked instead of a load. Raises EngineFailed where the engine cannot tell."""
+        ...
+
     def generate(self, job: Job, emit: Callable[[Piece], None]) -> Outcome:
         """Answer a prompt. Raises PromptTooLong before anything is evaluated when it does not fit."""
         ...
@@ -184,8 +220,19 @@ class Engine(Protocol):
         """Token ids of a text, without BOS; `special` reads special tokens' texts as those tokens."""
         ...
 
+    def pieces(self, text: str) -> list[tuple[int, bytes]]:
+        """Token ids of a text as `tokenize` tells them, each with its text, to which a vocabulary may add a blank."""
+        ...
+
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of token ids."""
+        ...
+
+    def keep_prompts(self, limit: int) -> int:
+        """Write what the slots hold where the load said, at most about `limit` bytes; how many tokens that is.
+
+        The next load of the same files goes on from there. Raises OSError, and EngineFailed.
+        """
         ...
 
     def close(self) -> None:

@@ -43,7 +43,8 @@ def judged(query: str, documents: Sequence[str], *, tokens: Tokens, ask: Ask, li
     # Together, as the model was trained: a document's first blank is a part of its first word.
     bodies = [tokens(asked + document, False) for document in documents]
     if len(tokens(asked, False)) >= room or (not truncate and any(len(body) > room for body in bodies)):
-        raise PromptTooLong("the input length exceeds the context length")
+        longest = limit - room + max(map(len, bodies), default=0)
+        raise PromptTooLong("the input length exceeds the context length", longest, limit)
     prompts = [[*before, *body[:room], *behind] for body in bodies]
     return Scores(
         logits=tuple(_logit(ask(prompt, yes[0]), yes[0], no[0]) for prompt in prompts),

@@ -1,8 +1,9 @@
 """Log-probabilities token by token, put together from what llama.cpp tells by the piece.
 
 An entry's text is what stands in the piece: nothing while a stop text may be forming, then all that was held back. Of a
-character that is several tokens only the last one is told. So the bytes are taken from the vocabulary here, and tokens
-that were never told are asked for when the answer has ended; what follows the first of them waits until then.
+character that is several tokens only the last one is told, and of a token that was guessed ahead only its id. So the
+bytes are taken from the vocabulary here, and what was never told is asked for when the answer has ended; what follows
+the first of it waits until then.
 """
 
 from collections import deque
@@ -11,7 +12,7 @@ from typing import Final, NamedTuple
 
 from a3s_power.core.events import Logprob, TokenLogprob
 from a3s_power.engines.engine import Piece
-from a3s_power.engines.llamacpp_wire import Chunk, Likely, logprob, said
+from a3s_power.engines.llamacpp_wire import Chunk, Likely, Verbose, logprob, said
 from a3s_power.gguf.vocabulary import Vocabulary
 
 Ask = Callable[[Sequence[int]], Sequence[Likely]]
@@ -25,10 +26,14 @@ _CONTINUES: Final = range(0x80, 0xC0)
 
 
 class _Told(NamedTuple):
-    """A token with what the engine told of it, behind `hidden` ones of which it told nothing."""
+    """A token with what the engine told of it, behind `hidden` ones of which it told nothing.
+
+    Of a `guessed` one it told the id.
+    """
 
     hidden: int
     likely: Likely
+    guessed: bool = False
 
 
 class _Matched(NamedTuple):
@@ -38,6 +43,7 @@ class _Matched(NamedTuple):
     token: int
     hidden: int = 0
     before: bytes = b""
+    guessed: bool = False
 
 
 class Ledger:
@@ -70,7 +76,7 @@ class Ledger:
         if self._vocabulary is None or any(likely.id < 0 for likely in content):
             entries = [said(likely, self._top) for likely in content]
         else:
-            self._take(choice.text, content, chunk.verbose.tokens_predicted if chunk.verbose is not None else 0)
+            self._take(choice.text, content, chunk.verbose or Verbose())
             entries = list(self._entries(self._vocabulary))
         return Piece(choice.text, tuple(entries)) if choice.text or entries else None
 
@@ -82,7 +88,8 @@ class Ledger:
             hidden = self._hidden(each, ask, left)
             # Behind a token whose id is not known nothing can be asked.
             left = 0 if hidden is None else left - len(hidden)
-            entries += [_merged(each)] if hidden is None else [*hidden, each.entry]
+            own = self._guessed(each, ask) if each.guessed else each.entry
+            entries += [_merged(each)] if hidden is None else [*hidden, own]
             self._ids.append(each.token)
         if stopped:
             return tuple(entries)
@@ -91,17 +98,20 @@ class Ledger:
             entries += self._unfinished(ask, self._total - self._count)
         return tuple(entries)
 
-    def _take(self, text: str, content: Sequence[Likely], total: int) -> None:
+    def _take(self, text: str, content: Sequence[Likely], told: Verbose) -> None:
         self._text += text.encode()
+        total, guessed = told.tokens_predicted, not content and told.tokens_predicted > self._total
+        if guessed:
+            content = [Likely(id=token) for token in told.tokens]
         for likely in content:
-            self._waiting.append(_Told(max(total - self._count - len(content), 0), likely))
+            self._waiting.append(_Told(max(total - self._count - len(content), 0), likely, guessed))
         self._total = max(self._total, total)
         if content:
             self._count = max(total, self._count + len(content))
 
     def _entries(self, vocabulary: Vocabulary) -> Iterator[TokenLogprob]:
         for each in self._matched(vocabulary):
-            if each.hidden or self._held:
+            if each.hidden or each.guessed or self._held:
                 self._held.append(each)
             else:
                 self._ids.append(each.token)
@@ -110,13 +120,13 @@ class Ledger:
     def _matched(self, vocabulary: Vocabulary) -> Iterator[_Matched]:
         """The tokens whose text has arrived."""
         while self._waiting:
-            hidden, likely = self._waiting[0]
+            hidden, likely, guessed = self._waiting[0]
             piece = vocabulary.piece(likely.id, self._visible)
             at = _place(self._text, piece, hidden)
             if at is None:
                 return
             self._waiting.popleft()
-            yield _Matched(_entry(likely, piece, self._top), likely.id, hidden, bytes(self._text[:at]))
+            yield _Matched(_entry(likely, piece, self._top), likely.id, hidden, bytes(self._text[:at]), guessed)
             del self._text[: at + len(piece)]
 
     def _hidden(self, each: _Matched, ask: Ask | None, left: int) -> list[TokenLogprob] | None:
@@ -135,6 +145,15 @@ class Ledger:
             entries.append(_asked(own, self._vocabulary.piece(token), likely[: self._top]))
             self._ids.append(token)
         return entries or None
+
+    def _guessed(self, each: _Matched, ask: Ask | None) -> TokenLogprob:
+        """The entry of a token that was guessed ahead; of one that is not among the likeliest no more than they."""
+        likely = ask(self._ids) if ask is not None else ()
+        piece = each.entry.said.bytes
+        own = next((one for one in likely if one.id == each.token), None)
+        if own is None:
+            own = Likely(id=each.token, logprob=likely[-1].logprob if likely else None)
+        return _asked(own, piece, likely[: self._top])
 
     def _unfinished(self, ask: Ask, count: int) -> Iterator[TokenLogprob]:
         """The entries of the first parts of a character that the answer's end cut off."""

@@ -1,4 +1,4 @@
-"""How llama.cpp is set up for a load, and the memory it will take: pure, and every value that it dies of refused here.
+"""How llama.cpp is set up for a load: pure, and every value that it dies of refused here.
 
 The choices were measured for the engine's CPU build; what changes them are the weights' type and the kind of machine.
 """
@@ -11,21 +11,25 @@ from a3s_power.core.errors import LoadFailed, OutOfMemory
 from a3s_power.core.limits import MIB
 from a3s_power.core.model import Facts
 from a3s_power.core.sizes import human_bytes
-from a3s_power.engines.engine import LoadOptions
+from a3s_power.engines import tuning
+from a3s_power.engines.engine import Draft, LoadOptions
 
 _MOST_SLOTS: Final = 256
 _MOST_GPUS: Final = 128
 _MOST_TOKENS: Final = 2**31 - 1
 _CONTEXT_STEP: Final = 256
+MOST_GUESSED: Final = 64
+"""Tokens guessed ahead at a time: so many are a batch of their own, and hardly ever all right."""
 
 # A cancelled prompt holds its slot for a whole batch; smaller ones than this read prompts more slowly.
 _CPU_BATCH: Final = 128
 _GPU_BATCH: Final = 2048
 _LARGEST_MICRO_BATCH: Final = 512
+"""Images are looked at as a whole: where the micro-batch is so large, it may have to be."""
+_LEAST_NARROW: Final = 64
 
 # Without flash attention generation is faster on a CPU, and the scores of a micro-batch need this much at most.
 _SCORES_BYTES: Final = 128 * MIB
-_PROCESS_BYTES: Final = 45 * MIB
 
 # On x86 these gain from a second, rearranged copy of the weights; all others only pay for it.
 _REPACKED: Final = frozenset({"Q4_0", "IQ4_NL"})
@@ -83,6 +87,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ranks: bool
     fit: bool
     warm_up: bool
+    draft: Draft = ""
+    draft_tokens: int = 0
+    gpu_reserve: int | None = None
 
 
 def refuse_too_large(memory: int, machine: Machine) -> None:
@@ -103,8 +110,16 @@ def settings(options: LoadOptions, facts: Facts, machine: Machine) -> Settings:
     on_gpu = machine.gpu and options.gpu_layers != 0
     context = min(options.context_length, facts.context_length or options.context_length)
     batch = _batch(options, context, embedding=embedding, on_gpu=on_gpu)
+    draft: Draft = "" if embedding else options.draft
+    # The engine dies of a batch that is too small for the next token of all slots, and their guesses.
+    batch = max(batch, options.parallel * (1 + (options.draft_tokens if draft else 0)))
     micro_batch = batch if embedding else min(batch, _LARGEST_MICRO_BATCH)
-    repack = facts.file_type in _REPACKED or not machine.x86 or on_gpu
+    slow = machine.x86 and not on_gpu
+    narrow = _narrow(facts, context, micro_batch) if slow and not embedding else micro_batch
+    tuned = _tuned(options, facts, context * narrow) if slow and not embedding else None
+    repack, flash_attention = tuned or _untuned(options, facts, context * narrow, slow=slow)
+    if flash_attention == "DISABLED" and options.flash_attention is None:
+        micro_batch = narrow
     return Settings(
         context=context,
         parallel=options.parallel,
@@ -115,9 +130,9 @@ def settings(options: LoadOptions, facts: Facts, machine: Machine) -> Settings:
         gpu_layers=options.gpu_layers,
         main_gpu=options.main_gpu,
         tensor_split=options.tensor_split,
-        load_mode=_load_mode(options, copied=repack and machine.x86 and not on_gpu),
+        load_mode=_load_mode(options, copied=repack and slow),
         repack=repack,
-        flash_attention=_flash_attention(options, facts, context * micro_batch, slow=machine.x86 and not on_gpu),
+        flash_attention=flash_attention,
         cache_type=options.kv_cache_type,
         prompt_cache_mib=options.prompt_cache_mib,
         shift=options.shift and not embedding,
@@ -126,6 +141,9 @@ def settings(options: LoadOptions, facts: Facts, machine: Machine) -> Settings:
         ranks=embedding and facts.ranks,
         fit=on_gpu and options.gpu_layers < 0,
         warm_up=on_gpu,
+        draft=draft,
+        draft_tokens=options.draft_tokens if draft else 0,
+        gpu_reserve=options.gpu_reserve,
     )
 
 
@@ -140,6 +158,7 @@ def _check(options: LoadOptions) -> None:
         "split over GPUs": len(options.tensor_split) > _MOST_GPUS
         or any(not part >= 0 for part in options.tensor_split),
         "prompt cache": options.prompt_cache_mib < 0,
+        "number of guessed tokens": bool(options.draft) and not 1 <= options.draft_tokens <= MOST_GUESSED,
         "type of the key-value cache": options.kv_cache_type not in CACHE_TYPES,
     }
     refused = [name for name, is_wrong in wrong.items() if is_wrong]
@@ -152,7 +171,7 @@ def _check(options: LoadOptions) -> None:
 def _batch(options: LoadOptions, context: int, *, embedding: bool, on_gpu: bool) -> int:
     if embedding:
         # A text must fit into one micro-batch.
-        return _stepped(context)
+        return stepped(context)
     return options.batch or (_GPU_BATCH if on_gpu else _CPU_BATCH)
 
 
@@ -164,49 +183,38 @@ def _load_mode(options: LoadOptions, *, copied: bool) -> LoadMode:
     return "MMAP" if mapped else "NONE"
 
 
-def _flash_attention(options: LoadOptions, facts: Facts, scores: int, *, slow: bool) -> FlashAttention:
+def _tuned(options: LoadOptions, facts: Facts, scores: int) -> tuple[bool, FlashAttention] | None:
+    """Whether to rearrange the weights, and flash attention, by what was measured here; `None` where nothing was."""
+    needed = True if not _can_do_without(options, facts, scores) else None
+    said = options.flash_attention if options.flash_attention is not None else needed
+    best = tuning.best(options.tuning, repack=options.repack, flash_attention=said, prefer=options.prefer)
+    if best is None:
+        return None
+    # What was measured of one architecture may not exist for another: only a word of somebody's makes it an error.
+    on: FlashAttention = "ENABLED" if options.flash_attention else "AUTO"
+    return best.repack, on if best.flash_attention else "DISABLED"
+
+
+def _untuned(options: LoadOptions, facts: Facts, scores: int, *, slow: bool) -> tuple[bool, FlashAttention]:
+    """The same by what was seen on most machines."""
+    by_type = facts.file_type in _REPACKED or not slow
+    repack = by_type if options.repack is None else options.repack
     if options.flash_attention is not None:
-        return "ENABLED" if options.flash_attention else "DISABLED"
-    affordable = 4 * scores * facts.heads <= _SCORES_BYTES
-    return "DISABLED" if slow and affordable and options.kv_cache_type in _UNQUANTISED else "AUTO"
+        return repack, "ENABLED" if options.flash_attention else "DISABLED"
+    return repack, "DISABLED" if slow and _can_do_without(options, facts, scores) else "AUTO"
 
 
-def memory_bytes(facts: Facts, chosen: Settings, projector_bytes: int = 0) -> int:
-    """About what the child will take, in bytes; exact to a few percent for models of llama's kind, else too high.
-
-    A projector takes about as much for an image on its way through it as for its weights, of `projector_bytes`.
-    """
-    cache = _stepped(chosen.context) * chosen.parallel * cache_bytes_a_token(facts, chosen.cache_type)
-    output = 4 * facts.vocabulary * chosen.parallel
-    twice = chosen.repack and chosen.load_mode.startswith("MMAP") and facts.file_type in _REPACKED
-    weights = facts.weights_bytes * (2 if twice else 1)
-    compute = compute_bytes(facts, chosen)
-    return int(weights + cache + compute + output) + 2 * projector_bytes + _PROCESS_BYTES
+def _narrow(facts: Facts, context: int, micro_batch: int) -> int:
+    """The micro-batch whose scores there is room for, where that is not so small that it would be slow."""
+    room = _SCORES_BYTES // (4 * max(1, facts.heads * context)) // 32 * 32
+    return room if _LEAST_NARROW <= room < micro_batch < _LARGEST_MICRO_BATCH else micro_batch
 
 
-def compute_bytes(facts: Facts, chosen: Settings) -> int:
-    """The part of that which is not touched before the first request."""
-    context = _stepped(chosen.context)
-    width = 2 * facts.feed_forward + 8 * facts.embedding_length
-    compute = 4 * chosen.micro_batch * width + 2 * chosen.micro_batch * context
-    if chosen.flash_attention == "DISABLED":
-        compute += 4 * chosen.micro_batch * facts.heads * context
-    return compute
+def _can_do_without(options: LoadOptions, facts: Facts, scores: int) -> bool:
+    """Whether there is room for the scores that flash attention does not keep, and the cache is read without it."""
+    return 4 * scores * facts.heads <= _SCORES_BYTES and options.kv_cache_type in _UNQUANTISED
 
 
-def cache_bytes_a_token(facts: Facts, cache_type: str) -> float:
-    """What a token of context takes in the key-value cache of one slot; 0 where the weights do not say their shape."""
-    return sum(facts.kv_heads) * (facts.head_k + facts.head_v) * CACHE_TYPES[cache_type]
-
-
-def gpu_bytes(memory: int, facts: Facts, chosen: Settings, machine: Machine) -> int:
-    """About how much of `memory` is on GPUs: by the share of layers, and never more than was free."""
-    if not machine.gpu:
-        return 0
-    layers = facts.block_count + 1
-    share = 1.0 if chosen.gpu_layers < 0 else min(chosen.gpu_layers / layers, 1.0)
-    return min(int(memory * share), machine.gpu_free_bytes)
-
-
-def _stepped(context: int) -> int:
+def stepped(context: int) -> int:
+    """The context of a slot as the engine rounds it."""
     return -(-context // _CONTEXT_STEP) * _CONTEXT_STEP

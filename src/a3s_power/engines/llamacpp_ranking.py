@@ -36,25 +36,26 @@ class Ranker:
         if limit == context:
             try:
                 return self._rank(query, documents, documents)
-            except EngineFailed:
+            except (EngineFailed, PromptTooLong):
                 room = self._room(query, limit)
                 if all(len(self._tokens.of(text, special=False)) <= room for text in documents):
                     raise
         room = self._room(query, limit)
-        return self._rank(query, documents, [self._cut(text, room, truncate=truncate) for text in documents])
+        beside = limit - room
+        return self._rank(query, documents, [self._cut(text, room, beside, truncate=truncate) for text in documents])
 
     def _room(self, query: str, limit: int) -> int:
         """How many tokens of a document fit beside the query and what the engine puts around them."""
         around = len(self._tokens.whole(self._template)) if self._template else 0
         return limit - len(self._tokens.of(query, special=False)) - around - _SPECIALS
 
-    def _cut(self, document: str, room: int, *, truncate: bool) -> str:
-        """As much of a document as `room` tokens hold."""
+    def _cut(self, document: str, room: int, beside: int, *, truncate: bool) -> str:
+        """As much of a document as `room` tokens hold, of which there are so many more `beside` it."""
         tokens = self._tokens.of(document, special=False)
         if len(tokens) <= room:
             return document
         if not truncate or room <= 0:
-            raise PromptTooLong("the input length exceeds the context length")
+            raise PromptTooLong("the input length exceeds the context length", len(tokens) + beside, room + beside)
         # What was cut between two tokens may be read as more of them.
         for end in range(room, 0, -1):
             text = self._tokens.text(tokens[:end])

@@ -20,6 +20,7 @@ from a3s_power.engines import llamacpp_wire as wire
 _SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.1
 """How often somebody who waits looks whether anybody still wants the answer."""
+_DONE: Final = b"[DONE]"
 _LONGEST_PATH: Final = 100  # of sockaddr_un's 108, or 104 on some systems
 
 
@@ -40,6 +41,13 @@ def listener() -> Listener:
     return Listener(key=secrets.token_hex(32))
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
 class EngineSocket:
     """Asks the engine's HTTP routes, a connection for each question."""
 
@@ -51,10 +59,21 @@ class EngineSocket:
     def ask(self, path: str, body: object = None) -> Any:  # noqa: ANN401 -- JSON
         """The answer's JSON; POSTs when there is a body. Raises what the engine's error means."""
         content = b"" if body is None else wire.encode(body)
-        status, answer = self._exchange(_request(path, content, self._where.key))
+        status, answer = self._exchange(_request(path, content, self._where.key), _SECONDS)
         if status != 200:
             raise wire.refusal_in(answer)
         return msgspec.json.decode(answer)
+
+    def answer(self, path: str, body: bytes) -> bytes:
+        """The answer to a POST, an error's JSON included, however long it takes."""
+        return self._exchange(_request(path, body, self._where.key), None)[1]
+
+    def ready(self) -> bool:
+        """Whether the engine listens, and has its model."""
+        try:
+            return self._exchange(_request("/health", b"", self._where.key), _SECONDS)[0] == 200
+        except EngineFailed:
+            return False
 
     def stream(self, path: str, body: bytes, take: Callable[[bytes], bool], cancelled: Callable[[], bool]) -> None:
         """POST a body and hand on the events of the answer, until `take` returns True or somebody has `cancelled`.
@@ -72,20 +91,26 @@ class EngineSocket:
                 for event in _events(answer.content()):
                     if take(event):
                         return
+        except EOFError as error:
+            if not cancelled():
+                raise EngineFailed("llama.cpp broke off an answer") from error
         except OSError as error:
             raise EngineFailed(f"llama.cpp cannot be asked: {error}") from error
 
-    def _exchange(self, request: bytes) -> tuple[int, bytes]:
+    def _exchange(self, request: bytes, seconds: float | None) -> tuple[int, bytes]:
+        """Status and body; 0 of an answer that ends before either. At most so long without a byte."""
         received = bytearray()
         try:
             with self._connected() as connection:
+                connection.settimeout(seconds)
                 connection.sendall(request)
                 while data := connection.recv(1 << 16):
                     received += data
         except OSError as error:
             raise EngineFailed(f"llama.cpp cannot be asked: {error}") from error
         head, _, body = bytes(received).partition(b"\r\n\r\n")
-        return int(head.split(b" ", 2)[1]), body
+        first = head.split(b" ", 2)
+        return int(first[1]) if len(first) > 1 else 0, body
 
     def _connected(self) -> socket.socket:
         if not self._where.path:
@@ -117,7 +142,7 @@ class _Answer:
         self.status = int(first[1]) if len(first) > 1 else 0
 
     def content(self) -> Iterator[bytes]:
-        """The body in pieces of any size."""
+        """The body in pieces of any size. Raises EOFError where it breaks off."""
         if self._chunked:
             yield from self._chunks()
             return
@@ -125,20 +150,17 @@ class _Answer:
         yield from self._pieces
 
     def _chunks(self) -> Iterator[bytes]:
-        while (line := self._line()) is not None:
-            size = int(line.split(b";")[0] or b"0", 16)
-            if not size:
-                return
+        while (size := int(self._line().split(b";")[0] or b"0", 16)) > 0:
             while len(self._held) < size + 2:
                 if not self._more():
-                    return
+                    raise EOFError
             yield bytes(self._held[:size])
             del self._held[: size + 2]
 
-    def _line(self) -> bytes | None:
+    def _line(self) -> bytes:
         while (end := self._held.find(b"\r\n")) < 0:
             if not self._more():
-                return None
+                raise EOFError
         line = bytes(self._held[:end])
         del self._held[: end + 2]
         return line
@@ -171,7 +193,7 @@ def _events(content: Iterator[bytes]) -> Iterator[bytes]:
         held = bytearray(rest)
         for line in lines:
             name, _, data = bytes(line).partition(b": ")
-            if name == b"data":
+            if name == b"data" and data != _DONE:
                 yield data
 
 

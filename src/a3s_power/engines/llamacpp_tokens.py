@@ -24,6 +24,16 @@ class Tokens:
         """The ids of a text between those that the vocabulary puts around one."""
         return self._ask(text, special=True, whole=True)
 
+    def pieces(self, text: str) -> list[tuple[int, bytes]]:
+        """The ids of a text as `of` tells them, each with its own text; a blank that the vocabulary adds is in it."""
+        asked = {"content": text, "add_special": False, "parse_special": True, "with_pieces": True}
+        told = self._socket.ask("/tokenize", asked)["tokens"]
+        # What is no text by itself comes as its bytes.
+        return [
+            (each["id"], each["piece"].encode() if isinstance(each["piece"], str) else bytes(each["piece"]))
+            for each in told
+        ]
+
     def _ask(self, text: str, *, special: bool, whole: bool) -> list[int]:
         asked = {"content": text, "add_special": whole, "parse_special": special}
         ids: list[int] = self._socket.ask("/tokenize", asked)["tokens"]

@@ -45,13 +45,15 @@ class Choice(msgspec.Struct):
 
 
 class Timings(msgspec.Struct):
-    """Tokens, and milliseconds; `cache_n` were not read again."""
+    """Tokens, and milliseconds; `cache_n` were not read again, `draft_n` guessed ahead."""
 
     cache_n: int = 0
     prompt_n: int = 0
     prompt_ms: float = 0.0
     predicted_n: int = 0
     predicted_ms: float = 0.0
+    draft_n: int = 0
+    draft_n_accepted: int = 0
 
 
 class Verbose(msgspec.Struct):
@@ -133,8 +135,11 @@ def is_watched(job: Job) -> bool:
     return bool(job.stop) or job.want_tokens or job.top_logprobs is not None
 
 
-def completion(job: Job, prompt: str | list[int] | dict[str, Any], context: int) -> bytes:
-    """The body of a generation. `context` is that of a slot, in tokens; a dict is a prompt with images."""
+def completion(job: Job, prompt: str | list[int] | dict[str, Any], context: int, slot: int = -1) -> bytes:
+    """The body of a generation. `context` is that of a slot, in tokens; a dict is a prompt with images.
+
+    `slot` is the number of the one that shall answer, -1 for any.
+    """
     body: dict[str, Any] = {
         "prompt": prompt,
         "stream": True,
@@ -146,6 +151,8 @@ def completion(job: Job, prompt: str | list[int] | dict[str, Any], context: int)
         "stop": [text for text in job.stop if text],
         **_sampling(job.options.said(), context),
     }
+    if slot >= 0:
+        body["id_slot"] = slot
     if is_watched(job):
         body["verbose"] = True
     if job.logit_bias:
@@ -198,13 +205,19 @@ def logit(chance: float) -> float:
     return math.log(inside / (1 - inside))
 
 
-def next_token(ids: Sequence[int], count: int, letter: int) -> bytes:
+def trial(ids: Sequence[int], tokens: int) -> bytes:
+    """The body of a prompt that the first slot answers with so many tokens, for no more than the times that takes."""
+    fixed = {"stream": True, "temperature": 0.0, "ignore_eos": True, "id_slot": 0}
+    return encode({"prompt": list(ids), "n_predict": tokens, **fixed})
+
+
+def next_token(ids: Sequence[int], count: int, letter: int, slot: int = -1) -> bytes:
     """The body of a question for the `count` likeliest tokens behind these; the answer is one token, the `letter`.
 
     An answer that were half a character would tell nothing; probabilities are those before the bias.
     """
     fixed = {"stream": True, "n_predict": 1, "temperature": 0.0, "logit_bias": [[letter, _SURE]], "n_probs": count}
-    return encode({"prompt": list(ids), **fixed})
+    return encode({"prompt": list(ids), **fixed, **({"id_slot": slot} if slot >= 0 else {})})
 
 
 def likeliest(chunks: Iterable[bytes]) -> Sequence[Likely]:
@@ -252,6 +265,8 @@ def outcome(job: Job, last: Chunk, tokens: Sequence[int] | None = None) -> Outco
         output_ns=int(timings.predicted_ms * 1e6),
         stop_text=told.stopping_word,
         tokens=ids,
+        draft_tokens=timings.draft_n,
+        accepted_tokens=timings.draft_n_accepted,
     )
 
 

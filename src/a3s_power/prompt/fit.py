@@ -122,4 +122,4 @@ def cut_middle(tokens: Sequence[int], context: int, num_keep: int, *, adds_bos: 
 def refuse_too_long(tokens: int, context: int) -> None:
     """Raise PromptTooLong for a prompt that fills the context and may not be cut."""
     if tokens >= context:
-        raise PromptTooLong(TOO_LONG)
+        raise PromptTooLong(TOO_LONG, tokens, context)

@@ -1,5 +1,6 @@
 """The child's main: reads frames, runs each job in a thread of its own, and answers in frames."""
 
+import functools
 import importlib
 import os
 import socket
@@ -15,20 +16,22 @@ from a3s_power.core.errors import BadTemplate, EngineFailed, EngineMissing, Powe
 from a3s_power.core.events import Event
 from a3s_power.core.options import Options
 from a3s_power.engines.engine import Engine, Job, Scores
-from a3s_power.runner import frames
+from a3s_power.runner import alone, frames
 from a3s_power.runner.frames import FrameReader, FromRunner, ToRunner
+from a3s_power.runner.outgoing import Outgoing
+from a3s_power.runner.pieces import pieces
 from a3s_power.runner.pipeline import Pipeline
+from a3s_power.runner.workers import Workers
 
 ASKED: Final = 0
 PARENT_GONE: Final = 3
 LOAD_FAILED: Final = 4
 
 _READ_BYTES = 1 << 18
-_TEXTS_AT_ONCE = 32
 _WENT_SECONDS = 1.0
 """How often a generation's progress is told at most."""
 
-Work = frames.Run | frames.Embed | frames.Rerank | frames.Tokenize | frames.Detokenize
+Work = frames.Run | frames.Question
 
 
 def serve(fd: int, engine: str) -> NoReturn:
@@ -51,10 +54,12 @@ class Child:
     def __init__(self, link: socket.socket, engine: str) -> None:
         self._link = link
         self._name = engine
-        self._sending = threading.Lock()
+        self._send = Outgoing(link, PARENT_GONE).send
         self._jobs: dict[int, Job] = {}
+        self._workers = Workers()
         self._engine: Engine
         self._pipeline: Pipeline
+        self._prompts: str
 
     def serve(self) -> int:
         """Read until the parent asks to end or is gone; the exit status says which."""
@@ -80,19 +85,13 @@ class Child:
         while data := self._link.recv(_READ_BYTES):
             yield from reader.feed(data)
 
-    def _send(self, message: FromRunner) -> None:
-        frame = frames.encode(message)
-        try:
-            with self._sending:
-                self._link.sendall(frame)
-        except OSError:
-            os._exit(PARENT_GONE)
-
     def _loads(self, message: frames.Load) -> bool:
         try:
             self._engine = _engine(self._name)
             loaded = self._engine.load(message.files, message.options, self._report)
-            self._pipeline = Pipeline(self._engine, loaded)
+            self._pipeline, self._prompts = Pipeline(self._engine, loaded), message.files.prompts
+            if self._prompts:
+                self._pipeline.known.restore(self._prompts)
         except PowerError as error:
             self._send(frames.Failed(0, error.kind, error.message))
             return False
@@ -111,7 +110,7 @@ class Child:
         job = self._jobs[work.job] = Job("", work.options if isinstance(work, frames.Run) else Options())
         if isinstance(work, frames.Run):
             job.step = self._went(work.job)
-        threading.Thread(target=self._work, args=(work, job), name=f"job-{work.job}", daemon=True).start()
+        self._workers.do(functools.partial(self._work, work, job))
 
     def _cancel(self, number: int) -> None:
         job = self._jobs.get(number)
@@ -122,7 +121,7 @@ class Child:
         try:
             answer = self._answer(work, job)
         except PowerError as error:
-            answer = frames.Failed(work.job, error.kind, error.message)
+            answer = frames.Failed.of(work.job, error)
         except Exception as error:  # noqa: BLE001 -- the thread's edge: the parent must hear of it
             answer = frames.Failed(work.job, EngineFailed.__name__, f"{type(error).__name__}: {error}")
         self._end(work.job, answer)
@@ -163,6 +162,17 @@ class Child:
                 return frames.Tokens(work.job, tuple(self._tokens(work)))
             case frames.Detokenize():
                 return frames.Detokenized(work.job, self._engine.detokenize(work.tokens))
+            case frames.Foretell():
+                return frames.Foretold(work.job, _engine(self._name).foretell(work.files, work.options))
+            case frames.Measure():
+                return frames.Measured(work.job, alone.measured(self._engine, work.prompts, work.tokens, job))
+            case frames.Keep():
+                return frames.Kept(work.job, self._keep(work.limit))
+
+    def _keep(self, limit: int) -> int:
+        if self._prompts:
+            self._pipeline.known.keep(self._prompts)
+        return self._engine.keep_prompts(limit)
 
     def _tokens(self, work: frames.Tokenize) -> list[int]:
         if not work.first:
@@ -179,33 +189,33 @@ class Child:
         return say
 
     def _embed(self, work: frames.Embed, job: Job) -> FromRunner:
-        """Some texts at a time, since an engine cannot be stopped meanwhile."""
-        floats, tokens, dimensions, cut = array("f"), 0, 0, list[int]()
-        for start in range(0, len(work.texts), _TEXTS_AT_ONCE):
+        """Some texts at a time, since an engine cannot be stopped meanwhile; others' texts get in between."""
+        for start, texts in pieces(work.texts):
             if job.cancelled:
                 return frames.Stopped(work.job)
-            texts = work.texts[start : start + _TEXTS_AT_ONCE]
             vectors = self._engine.embed(texts, truncate=work.truncate, normalize=work.normalize)
-            for row in vectors.rows:
-                floats.extend(row)
-                dimensions = len(row)
-            tokens += vectors.prompt_tokens
-            cut += [start + index for index in vectors.cut]
-        return frames.Vectors(work.job, dimensions, floats.tobytes(), tokens, tuple(cut))
+            floats = b"".join(array("f", row).tobytes() for row in vectors.rows)
+            cut = tuple(start + index for index in vectors.cut)
+            last = start + len(texts) == len(work.texts)
+            part = frames.Vectors(work.job, len(vectors.rows[0]), floats, vectors.prompt_tokens, cut, last)
+            if last:
+                return part
+            self._send(part)
+        return frames.Vectors(work.job, 0, b"", 0)
 
     def _rerank(self, work: frames.Rerank, job: Job) -> FromRunner:
         """Some documents at a time, as with Embed."""
         logits: list[float] = []
         truncated: list[bool] = []
         tokens = 0
-        for start in range(0, len(work.documents), _TEXTS_AT_ONCE):
+        for _, documents in pieces(work.documents):
             if job.cancelled:
                 return frames.Stopped(work.job)
-            documents = work.documents[start : start + _TEXTS_AT_ONCE]
             scores = self._engine.rerank(work.query, documents, truncate=work.truncate)
             logits += scores.logits
             truncated += scores.truncated
             tokens += scores.prompt_tokens
+            self._send(frames.Went(work.job))
         whole = Scores(logits=tuple(logits), truncated=tuple(truncated), prompt_tokens=tokens)
         return frames.Scored(work.job, whole)
 

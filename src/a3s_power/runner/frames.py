@@ -3,16 +3,16 @@
 import struct
 import sys
 from collections.abc import Iterator
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 
-from a3s_power.core.errors import EngineFailed
+from a3s_power.core.errors import EngineFailed, PowerError, PromptTooLong, revive
 from a3s_power.core.events import Event
 from a3s_power.core.messages import Format, Message, Think, Tool, ToolChoice
 from a3s_power.core.model import ModelFiles
 from a3s_power.core.options import Options
-from a3s_power.engines.engine import Loaded, LoadOptions, Scores
+from a3s_power.engines.engine import Forecast, Loaded, LoadOptions, Scores
 
 MAX_FRAME_BYTES: Final = 1 << 30
 _LENGTH: Final = struct.Struct("!I")
@@ -32,7 +32,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     to render with, empty for the model's own Jinja; a named `renderer` goes before both, a named `parser` reads the
     answer. With a `suffix` the last message is what comes before it.
     `context` is put before the prompt; `want_context` asks for the token ids at the end. `options` are complete.
-    `limit` is the context of a request that asked for less than the model was loaded with, 0 for the whole.
+    `limit` is the context a request is held to, 0 for what the engine does by itself with the whole.
     `clean_thinking` removes thinking from earlier answers. `images` belong to `text`; messages have their own.
     """
 
@@ -99,6 +99,29 @@ class Detokenize(msgspec.Struct, frozen=True, kw_only=True, tag="detokenize"):
     tokens: tuple[int, ...]
 
 
+class Keep(msgspec.Struct, frozen=True, kw_only=True, tag="keep"):
+    """Write what the slots hold, at most about so many bytes, for the next load of the model."""
+
+    job: int = 0
+    limit: int
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
+    """Have the engine alone generate so many tokens behind each of these prompts, all at once."""
+
+    job: int = 0
+    prompts: tuple[str, ...]
+    tokens: int
+
+
+class Foretell(msgspec.Struct, frozen=True, kw_only=True, tag="foretell"):
+    """Find out what a load would take, in a child that loads nothing."""
+
+    job: int = 0
+    files: ModelFiles
+    options: LoadOptions
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Nobody waits for this job any more."""
 
@@ -109,7 +132,9 @@ class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End now."""
 
 
-ToRunner = Load | Run | Embed | Rerank | Tokenize | Detokenize | Cancel | Shutdown
+Question = Embed | Rerank | Tokenize | Detokenize | Keep | Measure | Foretell
+"""A job with a single answer."""
+ToRunner = Load | Run | Question | Cancel | Shutdown
 
 
 class Loading(msgspec.Struct, frozen=True, tag="L", array_like=True):
@@ -138,13 +163,14 @@ class Went(msgspec.Struct, frozen=True, tag="W", array_like=True):
 
 
 class Vectors(msgspec.Struct, frozen=True, tag="V", array_like=True):
-    """The answer to Embed: 32-bit floats in the machine's order, `dimensions` a row."""
+    """The answer to Embed, or a part of it: 32-bit floats in the machine's order, `dimensions` a row."""
 
     job: int
     dimensions: int
     floats: bytes
     prompt_tokens: int
     cut: tuple[int, ...] = ()
+    last: bool = True
 
 
 class Scored(msgspec.Struct, frozen=True, tag="K", array_like=True):
@@ -168,16 +194,65 @@ class Detokenized(msgspec.Struct, frozen=True, tag="D", array_like=True):
     text: str
 
 
-class Failed(msgspec.Struct, frozen=True, tag="F", array_like=True):
-    """A job that ended in an error (`core.errors.revive` makes it again). Job 0 is the load.
+class Kept(msgspec.Struct, frozen=True, tag="P", array_like=True):
+    """The answer to Keep: so many tokens were written."""
 
-    `poisoned` says that the child must be replaced: something of the job still runs in it.
+    job: int
+    tokens: int
+
+
+class Stream(NamedTuple):
+    """How one generation went: its tokens, and nanoseconds to its first piece and to its end."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    first_ns: int
+    whole_ns: int
+
+
+class Measured(msgspec.Struct, frozen=True, tag="M", array_like=True):
+    """The answer to Measure, in the order in which the generations ended."""
+
+    job: int
+    streams: tuple[Stream, ...]
+
+
+class Foretold(msgspec.Struct, frozen=True, tag="Y", array_like=True):
+    """The answer to Foretell."""
+
+    job: int
+    forecast: Forecast
+
+
+class Failed(msgspec.Struct, frozen=True, tag="F", array_like=True):
+    """A job that ended in an error (`error` makes it again). Job 0 is the load.
+
+    `poisoned` says that the child must be replaced: something of the job still runs in it. `tokens` and `limit` are
+    those of a prompt that was too long.
     """
 
     job: int
     kind: str
     message: str
     poisoned: bool = False
+    tokens: int = 0
+    limit: int = 0
+
+    @classmethod
+    def of(cls, job: int, error: PowerError) -> Self:
+        """A job that ended in this error."""
+        if isinstance(error, PromptTooLong):
+            return cls(job, error.kind, error.message, tokens=error.tokens, limit=error.limit)
+        return cls(job, error.kind, error.message)
+
+    @property
+    def error(self) -> PowerError:
+        """The error again."""
+        error = revive(self.kind, self.message)
+        if isinstance(error, PromptTooLong):
+            error.tokens, error.limit = self.tokens, self.limit
+        return error
 
 
 class Stopped(msgspec.Struct, frozen=True, tag="X", array_like=True):
@@ -186,7 +261,10 @@ class Stopped(msgspec.Struct, frozen=True, tag="X", array_like=True):
     job: int
 
 
-FromRunner = Loading | Ready | Said | Went | Vectors | Scored | Tokens | Detokenized | Failed | Stopped
+Answered = Vectors | Scored | Tokens | Detokenized | Kept | Measured | Foretold
+"""Answers to a Question: one each, but Embed's may come in parts."""
+
+FromRunner = Loading | Ready | Said | Went | Answered | Failed | Stopped
 
 
 def encode(message: ToRunner | FromRunner) -> bytes:
@@ -245,5 +323,6 @@ class FrameReader(Generic[M]):
     def _message(self, body: bytes) -> M:
         try:
             return self._decode(body)
-        except msgspec.MsgspecError as error:
+        # A text that is no UTF-8 is Python's own error.
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise EngineFailed(f"frame cannot be read: {error}") from error

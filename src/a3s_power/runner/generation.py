@@ -9,6 +9,7 @@ from a3s_power.engines.engine import Engine, Job, Loaded, Outcome, Piece, prompt
 from a3s_power.output.families import PARSERS, Prompted
 from a3s_power.output.parser import OutputParser
 from a3s_power.runner.frames import Run
+from a3s_power.runner.known import Known
 from a3s_power.runner.structure import Say, Structure
 
 if TYPE_CHECKING:
@@ -30,9 +31,11 @@ class Generation:
         say: Say,
         *,
         count: Callable[[str], Sequence[int]],
+        known: Known,
     ) -> None:
         self._engine = engine
         self._count = count
+        self._known = known if is_chat(request) else None
         self._limit = context_length(request, loaded)
         self._loaded = loaded
         self._request = request
@@ -43,17 +46,17 @@ class Generation:
         job.stop = request.options.stop or ()
         job.top_logprobs = request.top_logprobs
         job.logit_bias = request.logit_bias
-        job.want_tokens = request.want_context
+        job.want_tokens = request.want_context or self._known is not None
 
     def go(self, prompt: "Prompt", tokens: Sequence[int] | None = None, *, dropped: int = 0, cut: int = 0) -> Done:
         """Generate from a prompt, or from `tokens` that were made from it."""
         job, answer = self._job, list[str]()
-        job.prompt = tokens or prompt.tokens or prompt.text
-        job.visible, job.media = prompt.visible, prompt.media
+        job.prompt = tokens or prompt.tokens or self._as_known(prompt) or prompt.text
+        job.visible, job.media, job.text = prompt.visible, prompt.media, "" if tokens else prompt.text
         self._keep_within()
         job.grammar = self._structure.grammar(prompt)
         parser, say = _parser(self._request, prompt), self._say
-        keep = answer.append if self._request.want_context else None
+        keep = answer.append if job.want_tokens else None
 
         def emit(piece: Piece) -> None:
             if keep is not None:
@@ -66,21 +69,26 @@ class Generation:
             say(event)
         if not job.cancelled:
             self._structure.check(outcome)
+            if self._known is not None and not (job.media or tokens or prompt.tokens):
+                self._known.learn(prompt.text, job.prompt, "".join(answer), outcome.tokens)
         context = (
             self._context(self._without_images(job.prompt), outcome.tokens, "".join(answer))
-            if keep is not None and not job.cancelled
+            if self._request.want_context and not job.cancelled
             else None
         )
         usage = _usage(outcome, dropped, cut, self._loaded.context_length)
         return Done(outcome.reason, usage, context, outcome.stop_text)
 
+    def _as_known(self, prompt: "Prompt") -> Sequence[int] | None:
+        return self._known.tokens(prompt.text) if self._known is not None and not prompt.media else None
+
     def _keep_within(self) -> None:
-        """Hold a request to the context it asked for where the engine has a longer one.
+        """Hold a request to its own context where the engine has a longer one, or one that it would shift.
 
         Nobody but the engine knows what an image takes, so a prompt with images may use all there is.
         """
         job = self._job
-        if self._limit >= self._loaded.context_length or job.media:
+        if not self._request.limit or job.media:
             return
         length = len(self._count(job.prompt) if isinstance(job.prompt, str) else job.prompt)
         if length >= self._limit:
@@ -154,4 +162,6 @@ def _usage(outcome: Outcome, dropped: int, cut: int, context: int) -> Usage:
         dropped_messages=dropped,
         cut_tokens=cut,
         shifted=outcome.prompt_tokens + outcome.output_tokens > context,
+        draft_tokens=outcome.draft_tokens,
+        accepted_tokens=outcome.accepted_tokens,
     )

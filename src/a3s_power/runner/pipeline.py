@@ -11,6 +11,7 @@ from a3s_power.engines.engine import Engine, Job, Loaded
 from a3s_power.runner.frames import Run
 from a3s_power.runner.generation import Generation, context_length, is_chat
 from a3s_power.runner.images import with_images
+from a3s_power.runner.known import Known
 from a3s_power.runner.prompts import Prompts
 from a3s_power.runner.structure import Say
 
@@ -24,6 +25,7 @@ class Pipeline:
     def __init__(self, engine: Engine, loaded: Loaded) -> None:
         self._engine = engine
         self._loaded = loaded
+        self.known: Final = Known(engine, loaded)
         self.prompts: Final = Prompts(engine, loaded)
 
     def run(self, request: Run, job: Job, say: Say, overdue: Callable[[], None]) -> Done | Rendered:
@@ -39,7 +41,7 @@ class Pipeline:
             return self._shown(request, job, overdue)
         request = with_images(request)
         prompt = self.prompts.of(request, request.messages, overdue)
-        generation = Generation(self._engine, self._loaded, request, job, say, count=self.tokens)
+        generation = Generation(self._engine, self._loaded, request, job, say, count=self.tokens, known=self.known)
         # The engine counts a prompt faster than anybody else, so it is asked before anything is cut.
         try:
             return generation.go(prompt)

@@ -9,27 +9,23 @@ import sys
 import threading
 import time
 from array import array
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, TypeVar
-
-import msgspec
+from typing import Final
 
 from a3s_power import engines
-from a3s_power.aio import Mailbox
 from a3s_power.core.errors import EngineFailed, LoadFailed, OutOfMemory, PowerError, RunnerDied, revive
-from a3s_power.core.events import Done, Event, Rendered
 from a3s_power.core.model import ModelFiles
-from a3s_power.engines.engine import Loaded, LoadOptions, Scores, Vectors
+from a3s_power.engines.engine import Forecast, Loaded, LoadOptions, Scores, Vectors
 from a3s_power.log import get_logger
 from a3s_power.runner import frames
 from a3s_power.runner.frames import FromRunner, Run
+from a3s_power.runner.jobs import Generation, Jobs
 from a3s_power.runner.launch import Launched, launch
 from a3s_power.runner.link import Lines, Link
 from a3s_power.runner.progress import fraction
 from a3s_power.runner.runner import Events
-from a3s_power.runner.tail import Tail, how_it_ended
+from a3s_power.runner.tail import Tail, how_it_ended, likely_reason, says_out_of_memory
 
 _log = get_logger("a3s_power.runner")
 
@@ -37,31 +33,31 @@ _log = get_logger("a3s_power.runner")
 _UNEXPECTED: Final = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error"
 )
-_LAST_WORDS: Final = (Done, Rendered)
 _GENTLE_SECONDS: Final = 2.0
 _LAST_WORDS_SECONDS: Final = 1.0
 _LOG_SECONDS: Final = 10.0
 """A child whose load has failed writes its log and ends; on a busy machine that takes a while."""
 
-Answer = TypeVar("Answer", bound=FromRunner)
-Item = Event | FromRunner
-Question = frames.Embed | frames.Rerank | frames.Tokenize | frames.Detokenize
-"""A job with a single answer."""
-
 
 async def spawn(
-    engine: str, *, environ: Mapping[str, str], scratch: Path | None = None, python: str = sys.executable
+    engine: str,
+    visible: Mapping[str, str] | None = None,
+    *,
+    environ: Mapping[str, str],
+    scratch: Path | None = None,
+    python: str = sys.executable,
 ) -> "RunnerProcess":
     """Start a child for an engine, by its name in the table or as `module:class`.
 
-    `environ` is the environment the child's is made from; `scratch` is where its private folder is made.
+    `environ` is the environment the child's is made from, `visible` what of it says which graphics processors it sees;
+    `scratch` is where its private folder is made.
     Call it on the loop of the thread that lives longest: the child dies with that thread.
 
     Raises:
         EngineMissing: there is no such engine.
     """
     info = engines.find(engine)
-    launched = launch(engine, info, environ, scratch, python)
+    launched = launch(engine, info, {**environ, **(visible or {})}, scratch, python)
     runner = RunnerProcess(launched)
     try:
         await runner.connect()
@@ -86,10 +82,7 @@ class RunnerProcess:
         self._asked = False
         self._gone = asyncio.Event()
         self._callbacks: list[Callable[[RunnerDied], None]] = []
-        self._last_job = 0
-        self._boxes: dict[int, Mailbox[Item]] = {}
-        self._left: set[int] = set()
-        self._went: dict[int, float] = {}
+        self._jobs = Jobs(self._link.send)
         self._failing = ""
         self._load_answer: asyncio.Future[Loaded] = self._loop.create_future()
         self._load_failure: frames.Failed | None = None
@@ -116,17 +109,17 @@ class RunnerProcess:
     @property
     def busy(self) -> int:
         """Jobs that the child has not let go of."""
-        return len(self._boxes) + len(self._left)
+        return self._jobs.count
 
     @property
     def draining(self) -> int:
         """Those of them that nobody waits for any more."""
-        return len(self._left)
+        return self._jobs.draining
 
     @property
     def stuck_seconds(self) -> float:
         """How long the generation that has gone forward least of late has not."""
-        return time.monotonic() - min(self._went.values()) if self._went else 0.0
+        return self._jobs.stuck_seconds
 
     async def load(
         self, files: ModelFiles, options: LoadOptions, progress: Callable[[float], None] | None = None
@@ -140,27 +133,47 @@ class RunnerProcess:
 
     def run(self, request: Run) -> Events:
         """Generate."""
-        return _Generation(self, request)
+        return Generation(self._jobs, request)
 
     async def embed(self, request: frames.Embed) -> Vectors:
         """Vectors of texts."""
-        answer = await self._ask(request, frames.Vectors)
-        floats = array("f", answer.floats).tolist()
-        size = answer.dimensions
-        rows = tuple(tuple(floats[at : at + size]) for at in range(0, len(floats), size or 1))
-        return Vectors(rows=rows, prompt_tokens=answer.prompt_tokens, cut=answer.cut)
+        rows, tokens, cut = list[Sequence[float]](), 0, list[int]()
+        job, box = self._jobs.begin(request)
+        try:
+            async for part in box:
+                if not isinstance(part, frames.Vectors):
+                    raise EngineFailed(f"the child answered {type(part).__name__} to Embed")
+                floats, size = array("f", part.floats), part.dimensions
+                rows += [floats[at : at + size] for at in range(0, len(floats), size or 1)]
+                tokens += part.prompt_tokens
+                cut += part.cut
+        finally:
+            self._jobs.leave(job)
+        return Vectors(rows=tuple(rows), prompt_tokens=tokens, cut=tuple(cut))
 
     async def rerank(self, request: frames.Rerank) -> Scores:
         """How well documents answer a query."""
-        return (await self._ask(request, frames.Scored)).scores
+        return (await self._jobs.ask(request, frames.Scored)).scores
 
     async def tokenize(self, text: str, *, first: bool = False, special: bool = True) -> tuple[int, ...]:
         """Token ids of a text."""
-        return (await self._ask(frames.Tokenize(text=text, first=first, special=special), frames.Tokens)).tokens
+        return (await self._jobs.ask(frames.Tokenize(text=text, first=first, special=special), frames.Tokens)).tokens
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of token ids."""
-        return (await self._ask(frames.Detokenize(tokens=tuple(tokens)), frames.Detokenized)).text
+        return (await self._jobs.ask(frames.Detokenize(tokens=tuple(tokens)), frames.Detokenized)).text
+
+    async def measure(self, prompts: Sequence[str], tokens: int) -> tuple[frames.Stream, ...]:
+        """How the engine alone, with nobody listening, answers these prompts at once, each with so many tokens."""
+        return (await self._jobs.ask(frames.Measure(prompts=tuple(prompts), tokens=tokens), frames.Measured)).streams
+
+    async def foretell(self, files: ModelFiles, options: LoadOptions) -> Forecast:
+        """What a load would take."""
+        return (await self._jobs.ask(frames.Foretell(files=files, options=options), frames.Foretold)).forecast
+
+    async def keep_prompts(self, limit: int) -> int:
+        """Write what the slots hold."""
+        return (await self._jobs.ask(frames.Keep(limit=limit), frames.Kept)).tokens
 
     def on_exit(self, callback: Callable[[RunnerDied], None]) -> None:
         """Tell when the child ends by itself."""
@@ -196,32 +209,6 @@ class RunnerProcess:
         self._failing = reason
         self._signal(signal.SIGKILL)
 
-    def start(self, request: Run | Question) -> tuple[int, Mailbox[Item]]:
-        """Hand a job to the child: its number, and where its answers arrive. Raises RunnerDied."""
-        self._alive()
-        self._last_job += 1
-        self._link.send(msgspec.structs.replace(request, job=self._last_job))
-        box = self._boxes[self._last_job] = Mailbox[Item]()
-        if isinstance(request, Run):
-            self._went[self._last_job] = time.monotonic()
-        return self._last_job, box
-
-    def leave(self, job: int) -> None:
-        """Nobody waits for this job any more; one that has ended is forgotten already."""
-        if self._boxes.pop(job, None) is not None:
-            self._left.add(job)
-            self._link.send(frames.Cancel(job))
-
-    async def _ask(self, request: Question, kind: type[Answer]) -> Answer:
-        job, box = self.start(request)
-        try:
-            answer = await anext(box)
-        finally:
-            self.leave(job)
-        if not isinstance(answer, kind):
-            raise EngineFailed(f"the child answered {type(answer).__name__} to {type(request).__name__}")
-        return answer
-
     def _alive(self) -> None:
         if self._death is not None:
             raise RunnerDied(self._death.message)
@@ -231,41 +218,27 @@ class RunnerProcess:
     def _received(self, message: FromRunner) -> None:
         # Once for every piece of every answer, so first and without a pattern.
         if type(message) is frames.Said:
-            box = self._boxes.get(message.job)
-            if box is not None:
-                box.put(message.event)
-                self._went[message.job] = time.monotonic()
-            if type(message.event) in _LAST_WORDS:
-                self._let_go(message.job)
+            self._jobs.said(message)
+            return
+        if isinstance(message, frames.Answered):
+            self._jobs.answered(message)
             return
         match message:
-            case frames.Vectors() | frames.Scored() | frames.Tokens() | frames.Detokenized():
-                if (box := self._boxes.get(message.job)) is not None:
-                    box.put(message)
-                self._let_go(message.job)
             case frames.Went(job):
-                if job in self._went:
-                    self._went[job] = time.monotonic()
+                self._jobs.went(job)
             case frames.Stopped(job):
-                self._let_go(job)
+                self._jobs.let_go(job)
             case frames.Failed(0):
                 self._load_failure = message
                 # It ends by itself, after its log; should it hang in that, the reason is known all the same.
                 self._loop.call_later(_LOG_SECONDS, self._signal, signal.SIGKILL)
-            case frames.Failed(job, kind, text, poisoned):
-                self.poisoned |= poisoned
-                self._let_go(job, revive(kind, text))
+            case frames.Failed():
+                self.poisoned |= message.poisoned
+                self._jobs.let_go(message.job, message.error)
             case frames.Loading():
                 self._went_on(message.fraction)
             case frames.Ready():
                 self._ready(message.loaded)
-
-    def _let_go(self, job: int, error: PowerError | None = None) -> None:
-        self._left.discard(job)
-        self._went.pop(job, None)
-        box = self._boxes.pop(job, None)
-        if box is not None:
-            box.close(error)
 
     def _ready(self, loaded: Loaded) -> None:
         self.loaded = loaded
@@ -321,11 +294,7 @@ class RunnerProcess:
         if not self._load_answer.done():
             self._load_answer.set_exception(self._load_error())
             self._load_answer.exception()
-        for box in self._boxes.values():
-            box.close(RunnerDied(death.message))
-        self._boxes.clear()
-        self._left.clear()
-        self._went.clear()
+        self._jobs.die(death.message)
         if self._process.stdin is not None:
             self._process.stdin.close()
         for transport in self._transports:
@@ -342,16 +311,18 @@ class RunnerProcess:
             return self._failing
         if self._asked:
             return "model runner was stopped"
-        ended = how_it_ended(0 if self._code is None else self._code)
-        reasons = ": ".join(filter(None, (ended, self._tail.death_reason)))
+        code, reason = self._code or 0, self._tail.death_reason
+        takes = self.loaded.memory_bytes if self.loaded else 0
+        reasons = ": ".join(filter(None, (how_it_ended(code), reason or likely_reason(code, takes))))
         return f"{_UNEXPECTED}: {reasons}"
 
     def _load_error(self) -> PowerError:
         failure = self._load_failure
         if failure is None:
-            return RunnerDied(self._death.message if self._death else "")
+            died = self._death.message if self._death else ""
+            return OutOfMemory(died) if self._tail.out_of_memory and not self._asked else RunnerDied(died)
         message = ": ".join(filter(None, (failure.message, self._tail.load_reason)))
-        if failure.kind == LoadFailed.__name__ and self._tail.out_of_memory:
+        if failure.kind == LoadFailed.__name__ and (self._tail.out_of_memory or says_out_of_memory([message])):
             return OutOfMemory(message)
         return revive(failure.kind, message)
 
@@ -364,21 +335,3 @@ class RunnerProcess:
             # The whole session: an engine may have children of its own.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
-
-
-class _Generation:
-    """A job from entering to leaving."""
-
-    def __init__(self, runner: RunnerProcess, request: Run) -> None:
-        self._runner = runner
-        self._request = request
-        self._job = 0
-
-    async def __aenter__(self) -> AsyncIterator[Event]:
-        self._job, box = self._runner.start(self._request)
-        return box  # type: ignore[return-value]  # of a Run, the child says nothing but events
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._runner.leave(self._job)

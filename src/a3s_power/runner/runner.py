@@ -1,13 +1,13 @@
 """Runner: what the scheduler and the service ask of one loaded model, whoever it is."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from a3s_power.core.errors import RunnerDied
 from a3s_power.core.events import Event
 from a3s_power.core.model import ModelFiles
-from a3s_power.engines.engine import Loaded, LoadOptions, Scores, Vectors
+from a3s_power.engines.engine import Forecast, Loaded, LoadOptions, Scores, Vectors
 from a3s_power.runner.frames import Embed, Rerank, Run
 
 Events = AbstractAsyncContextManager[AsyncIterator[Event]]
@@ -67,6 +67,15 @@ class Runner(Protocol):
         """
         ...
 
+    async def foretell(self, files: ModelFiles, options: LoadOptions) -> Forecast:
+        """What a load would take in main memory, by the engine's own dry run. A child that was asked loads nothing.
+
+        Raises:
+            EngineFailed: the engine has no such thing.
+            RunnerDied: the child ended of it.
+        """
+        ...
+
     def run(self, request: Run) -> Events:
         """Generate. Leaving early cancels the job and returns at once; its slot is counted in `draining` until free."""
         ...
@@ -90,6 +99,14 @@ class Runner(Protocol):
         """The text of token ids."""
         ...
 
+    async def keep_prompts(self, limit: int) -> int:
+        """Write what the slots hold for the next load of the model, at most about so many bytes.
+
+        Returns how many tokens were written: none where the load named no place for them. Raises EngineFailed when
+        the disk refuses.
+        """
+        ...
+
     def on_exit(self, callback: Callable[[RunnerDied], None]) -> None:
         """Call `callback` once if the child ends without being asked to; at once if it already has.
 
@@ -110,5 +127,8 @@ class Runner(Protocol):
         ...
 
 
-Spawn = Callable[[str], Awaitable[Runner]]
-"""Start a child for an engine, by the engine's name. Raises EngineMissing when there is no such engine."""
+Spawn = Callable[[str, Mapping[str, str]], Awaitable[Runner]]
+"""Start a child for an engine, by the engine's name, with these variables in its environment besides the usual ones.
+
+Raises EngineMissing when there is no such engine.
+"""

@@ -5,6 +5,9 @@ import signal
 from collections import deque
 from collections.abc import Iterable
 
+from a3s_power.core.sizes import human_bytes
+
+LACK_OF_MEMORY = "most likely for lack of memory"
 _KEPT = 30
 _LONGEST_LINE = 2000
 
@@ -17,8 +20,11 @@ _MEANT = (
         "GGML_ASSERT(id_to_token.size() == token_to_id.size()) failed",
         "the vocabulary has a token twice: llama.cpp cannot load such a model",
     ),
+    ("what():  Resource temporarily unavailable", "out of memory: no more threads could be started"),
+    ("RuntimeError: can't start new thread", "out of memory: no more threads could be started"),
+    ("GGML_ASSERT(ctx->mem_buffer != NULL) failed", "out of memory"),
 )
-"""What an assertion says to those who know llama.cpp's source, and what it means to others."""
+"""What is said to those who know the source, and what it means to others."""
 _MEMORY = re.compile(
     r"insufficient memory|out of memory|failed to allocate|unable to allocate|bad_alloc|MemoryError", re.IGNORECASE
 )
@@ -60,7 +66,7 @@ class Tail:
     @property
     def out_of_memory(self) -> bool:
         """Whether any line says so."""
-        return says_out_of_memory(self._lines)
+        return says_out_of_memory(map(plain, self._lines))
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -87,6 +93,17 @@ def plain(line: str) -> str:
 def says_out_of_memory(lines: Iterable[str]) -> bool:
     """Whether a line tells that memory did not suffice."""
     return any(_MEMORY.search(line) for line in lines)
+
+
+def likely_reason(code: int, memory_bytes: int) -> str:
+    """Why a child ended that told of no error and that nobody of us has killed, with what it takes where that is known.
+
+    The system kills those that take the last of its memory, without a word to anybody.
+    """
+    if code != -signal.SIGKILL:
+        return ""
+    takes = f" (the model takes {human_bytes(memory_bytes)})" if memory_bytes else ""
+    return f"{LACK_OF_MEMORY}{takes}"
 
 
 def how_it_ended(code: int) -> str:

@@ -1,112 +1,46 @@
 """Scheduler: the owner of core and children. It tells the core what happens and carries out what the core decides."""
 
 import asyncio
-import functools
 import itertools
 import math
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 import anyio
 import anyio.abc
 
-from a3s_power.aio import Mailbox, in_thread, task_group
+from a3s_power.aio import Mailbox, task_group
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import EngineFailed, LoadFailed, LoadStalled, PowerError, revive
+from a3s_power.core.errors import EngineFailed, PowerError
 from a3s_power.core.events import Waiting
 from a3s_power.core.model import FailedLoad, Resident
 from a3s_power.core.names import ModelName
-from a3s_power.engines.engine import Loaded, LoadOptions
 from a3s_power.hardware import memory
 from a3s_power.hardware.machine import Machine
 from a3s_power.log import get_logger, request_id
 from a3s_power.runner.runner import Runner, Spawn
-from a3s_power.scheduler import placement
-from a3s_power.scheduler.core import Command, Core, Grant, Load, Reject, Unload
+from a3s_power.scheduler.child import Child
+from a3s_power.scheduler.commands import Command, Grant, Load, Reject, Unload
+from a3s_power.scheduler.core import Core
+from a3s_power.scheduler.devices import Lay
 from a3s_power.scheduler.footprints import Footprints
-from a3s_power.scheduler.need import Ask, Claim, Need
+from a3s_power.scheduler.lease import Lease, Tenant
+from a3s_power.scheduler.listeners import Listeners
+from a3s_power.scheduler.loading import Crowded, Loading
+from a3s_power.scheduler.need import Ask, Need, RunnerKey
 from a3s_power.scheduler.settings import Settings
 from a3s_power.scheduler.speeds import Speeds
+from a3s_power.scheduler.tuner import Tuner
+from a3s_power.scheduler.tunings import Tunings
+from a3s_power.telemetry.metrics import MODEL_RELOADS, QUEUE_WAIT, Counters
 
 log = get_logger(__name__)
 
 _FAILURES_KEPT: Final = 64
-_LEAST_WATCH: Final = 0.01
-"""Seconds between two looks at a child."""
-
-
-class Lease(NamedTuple):
-    """A slot of a loaded model: its runner, how it was loaded, what became of that, and the wait in nanoseconds.
-
-    `limit` is the context asked for where the model was loaded with a longer one, else 0.
-    """
-
-    runner: Runner
-    options: LoadOptions
-    loaded: Loaded
-    load_ns: int
-    limit: int = 0
-
-
-class _Waiter(NamedTuple):
-    """Somebody in `acquire`: where the answer goes, since when it is waited for, and the context it said, else 0."""
-
-    answer: asyncio.Future[Lease]
-    since: int
-    context: int
-
-
-class _Listener:
-    """Hears what an ask waits for, whenever that is something else than before."""
-
-    def __init__(self, tell: Callable[[Waiting], None]) -> None:
-        self._tell = tell
-        self._heard: Waiting | None = None
-
-    def hear(self, waiting: Waiting) -> None:
-        if waiting != self._heard:
-            self._heard = waiting
-            self._tell(waiting)
-
-
-class _Child:
-    """One instance as it lives here: `end` ends it, `serving` is what a lease of it holds.
-
-    `held_bytes` of the memory it takes are nobody else's; `reason` says why it is not loaded as was asked for.
-    """
-
-    def __init__(self, instance: int, ask: Ask) -> None:
-        self.instance = instance
-        self.ask = ask
-        self._scope: anyio.CancelScope | None = None
-        self._ended = False
-        self.runner: Runner | None = None
-        self.serving: tuple[Runner, LoadOptions, Loaded] | None = None
-        self.fraction = 0.0
-        self.load_ns = 0
-        self.memory_bytes = 0
-        self.held_bytes = 0
-        self.reason = ""
-
-    def __str__(self) -> str:
-        return str(self.ask.need.model.name)
-
-    def life(self) -> anyio.CancelScope:
-        """What its life happens in, made where it begins: outside of any task there can be none."""
-        self._scope = anyio.CancelScope()
-        if self._ended:
-            self._scope.cancel()
-        return self._scope
-
-    def end(self) -> None:
-        """End it, also before it has begun."""
-        self._ended = True
-        if self._scope is not None:
-            self._scope.cancel()
 
 
 class Scheduler:
@@ -125,21 +59,27 @@ class Scheduler:
         weigh: Callable[[int], int] = memory.resident,
         speeds: Speeds | None = None,
         footprints: Footprints | None = None,
+        tunings: Tunings | None = None,
+        scratch: Path | None = None,
+        counters: Counters | None = None,
     ) -> None:
-        self._settings = settings
-        self._spawn = spawn
-        self._look = look
-        self._weigh = weigh
+        self._counters = Counters() if counters is None else counters
         self._speeds = Speeds() if speeds is None else speeds
-        self._footprints = Footprints() if footprints is None else footprints
-        self._machine = look()
-        self._core = Core(settings.limits(placement.usable_bytes(self._machine)))
+        footprints = Footprints() if footprints is None else footprints
+        tunings = Tunings() if tunings is None else tunings
+        self._loading = Loading(
+            settings, spawn, look=look, weigh=weigh, speeds=self._speeds, footprints=footprints, tunings=tunings
+        )
+        self._tuner = Tuner(tunings, spawn, busy=lambda: self.busy, look=look, scratch=scratch)
+        self._settings = settings
+        self._core = Core(settings.limits(self._loading.usable_bytes, self._loading.cards))
         self._tickets = itertools.count(1)
-        self._waiters: dict[int, _Waiter] = {}
-        self._listeners: dict[int, _Listener] = {}
-        self._children: dict[int, _Child] = {}
-        self._births: Mailbox[_Child] = Mailbox()
+        self._tenants: dict[int, Tenant] = {}
+        self._listeners = Listeners(self._waits)
+        self._children: dict[int, Child] = {}
+        self._births: Mailbox[Child] = Mailbox()
         self._failures: dict[ModelName, FailedLoad] = {}
+        self._crowded: set[RunnerKey] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._exits = AsyncExitStack()
 
@@ -147,6 +87,11 @@ class Scheduler:
         self._clock = asyncio.get_running_loop().time
         self._tasks = await self._exits.enter_async_context(task_group())
         self._tasks.start_soon(self._bear)
+        if self._settings.calibrate:
+            self._tasks.start_soon(self._tuner.run)
+        if self._settings.gpus.kinds:
+            self._tasks.start_soon(self._watch_cards)
+        self._watching = anyio.CancelScope()
         return self
 
     async def __aexit__(
@@ -154,9 +99,12 @@ class Scheduler:
     ) -> None:
         self._do(self._core.close(self._clock()))
         self._births.close()
+        self._tuner.close()
+        self._watching.cancel()
+        self._listeners.close()
         # The children end side by side; the group waits for all of them.
         await self._exits.__aexit__(kind, error, trace)
-        self._save()
+        self._loading.save()
 
     @asynccontextmanager
     async def acquire(self, need: Need, tell: Callable[[Waiting], None] | None = None) -> AsyncIterator[Lease]:
@@ -170,27 +118,39 @@ class Scheduler:
             OutOfMemory: the model does not fit into this machine.
             LoadFailed: the model could not be loaded; so do all errors of `Runner.load`.
         """
-        rate, seen = self._speeds.rate(need.model.weights), functools.partial(self._footprints.seen, need)
-        claim = placement.claim(need, self._settings, self._machine, rate, seen)
+        self._tuner.asked()
+        claim = self._loading.claim(need)
         ticket = next(self._tickets)
         context = 0 if need.options.num_ctx is None else claim.options.context_length
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), time.perf_counter_ns(), context)
-        self._waiters[ticket] = waiter
+        tenant = self._tenants[ticket] = Tenant(need.context or context, tell, shift=need.shift)
         if tell is not None:
-            self._listeners[ticket] = _Listener(tell)
+            self._listeners.add(ticket, tenant)
         lease: Lease | None = None
         try:
             now = self._clock()
             ask = Ask(ticket=ticket, need=need, claim=claim, deadline=now + need.patience)
             self._do(self._core.requested(ask, now))
-            if not waiter.answer.done():
-                log.debug("waits", model=need.model.name, place=self._core.place(ticket, now))
-            lease = await waiter.answer
+            if tenant.waits:
+                log.debug("waits", model=need.model.name, among=self._core.waiting)
+            lease = await tenant.answer
+            self._counters.observe(QUEUE_WAIT, lease.load_ns / 1e9)
             yield lease
         finally:
-            del self._waiters[ticket]
-            self._listeners.pop(ticket, None)
+            del self._tenants[ticket]
+            self._listeners.drop(ticket)
             self._leave(ticket, lease)
+
+    def settled(self, need: Need) -> tuple[Need, dict[str, str]]:
+        """The need as it counts where the operator has the last word, and what it asks for in vain.
+
+        Raises:
+            OutOfMemory: the model does not fit into this machine.
+        """
+        return self._loading.settled(need)
+
+    def pins(self, name: ModelName) -> bool:
+        """Whether the operator has pinned this model, so that no client takes it out of memory."""
+        return self._loading.pins(name)
 
     def unload(self, weights: Digest) -> None:
         """Take a model out of memory as soon as nobody uses it, under all its names."""
@@ -203,6 +163,16 @@ class Scheduler:
                 self.unload(model.weights)
 
     @property
+    def waiting(self) -> int:
+        """How many wait for a model or a slot."""
+        return self._core.waiting
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What is wrong with the graphics processors that engines here could use, in words."""
+        return self._loading.degraded
+
+    @property
     def busy(self) -> bool:
         """Whether anybody is being answered. May be read from any thread."""
         return self._core.busy
@@ -211,7 +181,7 @@ class Scheduler:
         """The models in memory, the one that stays longest first."""
         now = datetime.now(UTC).astimezone()
         stays = self._core.residents(self._clock())
-        return [one for instance, seconds in stays for one in _resident(self._children[instance], seconds, now)]
+        return [one for instance, seconds in stays for one in self._children[instance].residents(seconds, now)]
 
     def failed(self) -> list[FailedLoad]:
         """The models whose last load failed, the latest at the end; only so many are remembered."""
@@ -234,41 +204,32 @@ class Scheduler:
         for command in commands:
             match command:
                 case Grant(ticket, instance):
-                    self._grant(self._waiters[ticket], self._children[instance])
+                    child = self._children[instance]
+                    if child.serving is not None:
+                        self._tenants[ticket].grant(*child.serving)
                 case Reject(ticket, error):
-                    self._reject(self._waiters[ticket], error)
+                    self._tenants[ticket].reject(error)
                 case Load(instance, ask):
-                    child = self._children[instance] = _Child(instance, ask)
+                    child = self._children[instance] = Child(instance, ask)
                     self._births.put(child)
-                case Unload(instance):
+                case Unload(instance, reload):
+                    if reload:
+                        self._counters.add(MODEL_RELOADS, reload)
                     self._children[instance].end()
         self._set_alarm()
-        self._tell()
+        self._listeners.tell()
 
-    def _tell(self) -> None:
-        """Say to those who listen what they wait for."""
-        for ticket, listener in self._listeners.items():
-            if not self._waiters[ticket].answer.done():
-                instance = self._core.awaited(ticket)
-                listener.hear(
-                    Waiting("queued", self._core.place(ticket, self._clock()))
-                    if instance is None
-                    else Waiting("loading", fraction=self._children[instance].fraction)
-                )
+    def _waits(self) -> Callable[[int], Waiting]:
+        """What each ticket waits for now."""
+        places = self._core.places(self._clock())
 
-    def _grant(self, waiter: _Waiter, child: _Child) -> None:
-        # One that was cancelled a moment ago is on its way to `left`, which gives the slot back.
-        if not waiter.answer.done() and child.serving is not None:
-            runner, options, loaded = child.serving
-            limit = waiter.context if waiter.context < options.context_length else 0
-            waiter.answer.set_result(Lease(runner, options, loaded, time.perf_counter_ns() - waiter.since, limit))
+        def waits(ticket: int) -> Waiting:
+            instance = self._core.awaited(ticket)
+            if instance is not None:
+                return Waiting("loading", fraction=self._children[instance].fraction)
+            return Waiting("queued", places.get(ticket, 0))
 
-    def _reject(self, waiter: _Waiter, error: PowerError) -> None:
-        if not waiter.answer.done():
-            # Each gets an error of its own: one that is raised in many places grows a traceback of all of them.
-            waiter.answer.set_exception(revive(error.kind, error.message))
-            # Whoever waited may be cancelled before reading it, and that is nobody's mistake.
-            waiter.answer.exception()
+        return waits
 
     def _set_alarm(self) -> None:
         """Be called when time changes something."""
@@ -290,7 +251,7 @@ class Scheduler:
         async for child in self._births:
             self._tasks.start_soon(self._live, child)
 
-    async def _live(self, child: _Child) -> None:
+    async def _live(self, child: Child) -> None:
         """The whole life of a child: it is loaded, it serves, it ends."""
         # Its log lines are not those of the request that happened to be the first.
         request_id.set("")
@@ -298,7 +259,11 @@ class Scheduler:
         try:
             with child.life():
                 try:
-                    await self._load(child)
+                    runner = await self._load(child)
+                except Crowded:
+                    # The core hears that there is less room and that this one is gone, and makes room for another try.
+                    log.info("idle models have to leave first", model=child)
+                    self._crowded.add(child.ask.need.key)
                 except PowerError as error:
                     failure = error
                 except Exception:
@@ -306,10 +271,11 @@ class Scheduler:
                     log.exception("load of a model met a bug", model=child)
                     failure = EngineFailed("internal error while loading the model, see the server's log")
                 else:
-                    await self._watch_over(child)
+                    await self._watch_over(child, runner)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._end(child)
+                await self._loading.end(child)
+                await self._look_around()
             if failure is None:
                 self._do(self._core.gone(child.instance, self._clock()))
             else:
@@ -318,124 +284,60 @@ class Scheduler:
                 self._do(self._core.load_failed(child.instance, failure, self._clock()))
             del self._children[child.instance]
 
-    def _remember(self, name: ModelName, failure: PowerError) -> None:
-        self._failures.pop(name, None)
-        self._failures[name] = FailedLoad(model=name, error=failure, moment=datetime.now(UTC))
-        for oldest in list(self._failures)[:-_FAILURES_KEPT]:
-            del self._failures[oldest]
-
-    async def _load(self, child: _Child) -> None:
-        """Start a child, load the model and tell the core. Raises what `Spawn` and `Runner.load` raise."""
-        need, claim, began = child.ask.need, child.ask.claim, time.perf_counter_ns()
-        self._machine = await in_thread(self._look)
-        fitted = placement.fitted(need, claim, self._machine, functools.partial(self._footprints.seen, need))
-        options = placement.plan(need, fitted, self._machine, self._settings, self._core.instances)
-        if overruled := placement.overruled(need, claim, options):
-            log.warning("model is not loaded quite as asked for", model=child, **overruled)
-            child.reason = ", ".join(f"{name} {change}" for name, change in overruled.items())
-        runner = child.runner = await self._spawned(need.engine)
-        loaded = await self._watched(child, runner, options)
-        child.serving, child.load_ns = (runner, options, loaded), time.perf_counter_ns() - began
-        await self._weighed(child, runner, loaded, fitted)
-        self._failures.pop(need.model.name, None)
-        log.info("model loaded", model=child, pid=runner.pid, seconds=child.load_ns / 1e9)
-        self._do(self._core.loaded(child.instance, max(1, loaded.parallel), self._clock()))
-        runner.on_exit(lambda _death: self._died(child))
-
-    async def _weighed(self, child: _Child, runner: Runner, loaded: Loaded, claim: Claim) -> None:
-        """See what a loaded child really takes, remember it, and what that leaves for others."""
-        need, options = child.ask.need, claim.options
-        seen = functools.partial(self._footprints.seen, need)
-        taken = 0 if loaded.gpu_bytes else await in_thread(self._weigh, runner.pid)
-        if taken:
-            self._footprints.measured(need, options, taken)
-        weighed = placement.weighed(need, options, 0, self._machine, seen).memory_bytes
-        child.memory_bytes = weighed if taken else loaded.memory_bytes or weighed
-        child.held_bytes = max(0, child.memory_bytes - loaded.gpu_bytes - claim.shared_bytes)
+    async def _load(self, child: Child) -> Runner:
+        """Load a child and tell the core."""
+        key = child.ask.need.key
+        idle = self._core.idle and key not in self._crowded
+        self._crowded.discard(key)
+        runner, loaded = await self._loading.load(
+            child, self._core.instances, self._listeners.tell, busy=self._core.busy, idle=idle
+        )
         await self._look_around()
+        self._failures.pop(child.ask.need.model.name, None)
+        if child.serving is not None:
+            self._tuner.loaded(child.ask.need, child.serving[1], loaded)
+        self._do(self._core.loaded(child.instance, max(1, loaded.parallel), self._clock(), child.lay.bytes))
+        runner.on_exit(lambda _death: self._died(child))
+        return runner
 
     async def _look_around(self) -> None:
-        self._machine = await in_thread(self._look)
-        held = sum(child.held_bytes for child in self._children.values())
-        self._do(self._core.room(placement.room(self._machine, held), self._clock()))
+        """See what is left for models, now that one has come or gone."""
+        memory_bytes, cards = await self._loading.room(self._children.values())
+        self._do(self._core.room(memory_bytes, self._clock(), cards))
+        for child in [*self._children.values()]:
+            if child.runner is not None and (lost := self._loading.lost(child)):
+                log.error("model has lost its graphics processor", model=child, reason=lost)
+                child.lay = Lay()
+                self._replace(child, child.runner, lost)
 
-    async def _spawned(self, engine: str) -> Runner:  # type: ignore[return]  # a shield swallows nothing
-        try:
-            # A child must not be lost between its start and our hands.
-            with anyio.CancelScope(shield=True):
-                return await self._spawn(engine)
-        except OSError as error:
-            raise LoadFailed(f"error starting llama-server: {error}") from error
+    async def _watch_cards(self) -> None:
+        """See whether graphics processors are still there while models lie on them; at no other time."""
+        with self._watching:
+            while True:
+                await anyio.sleep(self._settings.gpus.watch_seconds)
+                if any(child.lay.cards for child in self._children.values()):
+                    await self._look_around()
 
-    async def _watched(self, child: _Child, runner: Runner, options: LoadOptions) -> Loaded:
-        """The load, given up when it makes no progress for too long."""
-        patience = self._settings.load_timeout if self._settings.load_timeout > 0 else math.inf
-        last, clock = 0.0, asyncio.get_running_loop().time
-        with anyio.move_on_after(patience) as watch:
-
-            def progressed(fraction: float) -> None:
-                nonlocal last
-                if fraction != last:
-                    # Called outside of any task, where anyio would not always find its own clock.
-                    last, watch.deadline = fraction, clock() + patience
-                    child.fraction = fraction
-                    self._tell()
-
-            return await runner.load(child.ask.need.model.files, options, progressed)
-        raise LoadStalled(f"timed out waiting for llama-server to start - no progress for {patience:g}s at {last:.0%}")
-
-    async def _watch_over(self, child: _Child) -> None:
+    async def _watch_over(self, child: Child, runner: Runner) -> None:
         """Never returns. Should something in the child be stuck, it is replaced; what goes forward is only slow."""
-        patience, runner = self._settings.stall_timeout, child.runner
-        while runner is not None and 0 < patience < math.inf:
-            await anyio.sleep(max(_LEAST_WATCH, patience - runner.stuck_seconds))
-            if runner.stuck_seconds >= patience:
-                log.error("model is stuck and is replaced", model=child, seconds=patience)
-                self._do(self._core.retire(child.instance, self._clock()))
-                runner.fail(f"model runner made no progress for {patience:g}s and was replaced")
-                break
+        patience = await self._loading.stuck(runner)
+        log.error("model is stuck and is replaced", model=child, seconds=patience)
+        self._replace(child, runner, f"model runner made no progress for {patience:g}s and was replaced")
         await anyio.sleep_forever()
 
-    def _died(self, child: _Child) -> None:
+    def _replace(self, child: Child, runner: Runner, reason: str) -> None:
+        """End a child that is no good any more: its requests hear why, those who wait cause a new load."""
+        self._do(self._core.retire(child.instance, self._clock()))
+        runner.fail(reason)
+
+    def _died(self, child: Child) -> None:
         """It ended by itself. The core hears it at once, so that nobody is given a slot of it any more."""
         log.warning("model left memory: its child died", model=child)
         self._do(self._core.gone(child.instance, self._clock()))
         child.end()
 
-    async def _end(self, child: _Child) -> None:
-        """Stop the child, at once when it is not even loaded, and keep what was learnt of its speed."""
-        if child.runner is not None:
-            if child.serving is None:
-                child.runner.kill()
-            await child.runner.stop()
-            log.info("model left memory", model=child)
-        child.held_bytes = 0
-        await in_thread(self._save)
-        await self._look_around()
-
-    def _save(self) -> None:
-        self._speeds.save()
-        self._footprints.save()
-
-
-def _resident(child: _Child, stays: float, now: datetime) -> Iterator[Resident]:
-    if child.serving is not None:
-        _, options, loaded = child.serving
-        yield Resident(
-            model=child.ask.need.model,
-            memory_bytes=child.memory_bytes,
-            gpu_bytes=loaded.gpu_bytes,
-            context_length=min(options.context_length, loaded.context_length),
-            expires=None if stays == math.inf else now + timedelta(seconds=stays),
-            load_ns=child.load_ns,
-            placement=_placement(options, loaded),
-            reason=child.reason,
-        )
-
-
-def _placement(options: LoadOptions, loaded: Loaded) -> str:
-    """Where and how a model lies, in a line."""
-    where = "CPU" if not loaded.gpu_bytes else "GPU" if loaded.gpu_bytes >= loaded.memory_bytes else "CPU and GPU"
-    context = min(options.context_length, loaded.context_length)
-    slots = "1 slot" if loaded.parallel <= 1 else f"{loaded.parallel} slots"
-    return f"{where}, {slots} of {context} tokens, {options.kv_cache_type} cache, {options.threads} threads"
+    def _remember(self, name: ModelName, failure: PowerError) -> None:
+        self._failures.pop(name, None)
+        self._failures[name] = FailedLoad(model=name, error=failure, moment=datetime.now(UTC))
+        for oldest in list(self._failures)[:-_FAILURES_KEPT]:
+            del self._failures[oldest]

@@ -9,6 +9,9 @@ from a3s_power.core.digests import Digest
 from a3s_power.core.model import Model
 from a3s_power.core.options import LOAD, Options
 from a3s_power.engines.engine import LoadOptions
+from a3s_power.engines.tuning import Rates
+from a3s_power.scheduler.devices import NOWHERE, Wish
+from a3s_power.scheduler.drafts import NO_DRAFT, Drafting
 
 
 class RunnerKey(msgspec.Struct, frozen=True):
@@ -22,9 +25,11 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     """A model as one request needs it.
 
     `options` is what Modelfile and request say, merged; only the options that belong to a load are looked at, and
-    `None` is automatic. `keep_alive` is the request's own, in seconds, `None` when it says nothing. `shift` lets a full
-    context drop its oldest half. `client` is whose turn it takes, `batch` work gives way to the rest, `patience` is how
-    many seconds it may wait.
+    `None` is automatic. `context` is what the request is held to where its own options do not count. `keep_alive` is
+    the request's own, in seconds, `None` when it says nothing. `shift` lets a full context drop its oldest half.
+    A `pinned` model leaves for no other. `client` is who takes turns, `weight` of them where others take one; `batch`
+    work gives way to the rest, and `patience` is how many seconds it may wait. `drafting` is who guesses its text
+    ahead, `tuning` what was measured here of the engine's settings for models of this kind.
     """
 
     model: Model
@@ -32,10 +37,15 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     options: Options = Options()
     embedding: bool = False
     shift: bool = True
+    context: int = 0
     keep_alive: float | None = None
+    pinned: bool = False
     client: str = ""
+    weight: int = 1
     batch: bool = False
     patience: float = math.inf
+    drafting: Drafting = NO_DRAFT
+    tuning: tuple[Rates, ...] = ()
 
     @property
     def key(self) -> RunnerKey:
@@ -48,13 +58,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     `options` lacks what only the moment of the load decides: threads and the prompt cache. `asked_context` is larger
     than its context where memory could not hold what was asked for. `shared_bytes` of the memory are the weights in
-    the file, which all children that map it share.
+    the file, which all children that map it share. `wish` is what it wants of graphics processors beside that.
     """
 
     options: LoadOptions
     asked_context: int
     memory_bytes: int
     shared_bytes: int = 0
+    wish: Wish = NOWHERE
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,14 +78,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COUNTS: Final = frozenset({"num_thread", "num_thread_batch"})
-_DRAFT_TOKENS: Final = 4
-"""What a separate draft model says at a time when nobody asks for a number."""
 
 
 def difference(loaded: Ask, asked: Ask) -> str | None:
     """Why a model loaded for `loaded` cannot serve `asked`: the first thing that differs, or `None` when it can.
 
-    The rules are Ollama's, but a shorter context is served by a longer one. Other adapters or projectors of the same
+    The rules are Ollama's, but a shorter context is served by a longer one, and one that is not to be shifted by one
+    that could be. Other adapters or projectors of the same
     weights are a reload and not a second runner, as there; so is another engine. Both asks have the same key.
     """
     had, wants = loaded.need, asked.need
@@ -84,7 +94,7 @@ def difference(loaded: Ask, asked: Ask) -> str | None:
         return "engine"
     if had.model.files is not wants.model.files and _extras(had) != _extras(wants):
         return "files"
-    if had.shift != wants.shift and not wants.embedding:
+    if wants.shift and not had.shift and not wants.embedding:
         return "shift"
     return next((name for name in LOAD if _differs(name, loaded, asked)), None)
 
@@ -118,6 +128,5 @@ def _differs(name: str, loaded: Ask, asked: Ask) -> bool:
             return bool(had != wants)
 
 
-def _draft(need: Need) -> int:
-    said = need.options.draft_num_predict
-    return said if said is not None else _DRAFT_TOKENS if need.model.files.draft else 0
+def _draft(need: Need) -> tuple[str, int]:
+    return (need.drafting.kind, need.drafting.tokens)

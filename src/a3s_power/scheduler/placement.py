@@ -4,18 +4,20 @@ The figures behind the rules were measured with llama.cpp on CPUs; each constant
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from a3s_power.core.errors import OutOfMemory
 from a3s_power.core.limits import MIB
-from a3s_power.core.manifest import PROJECTOR
+from a3s_power.core.manifest import ADAPTER, PROJECTOR
 from a3s_power.core.sizes import human_bytes
-from a3s_power.engines import llamacpp_params
+from a3s_power.engines import llamacpp_draft, llamacpp_memory, llamacpp_params
 from a3s_power.engines.engine import LoadOptions
 from a3s_power.hardware.machine import Machine
+from a3s_power.scheduler.caches import prompt_cache_mib
+from a3s_power.scheduler.footprints import Seen
 from a3s_power.scheduler.need import Claim, Need
 from a3s_power.scheduler.settings import Settings
 
@@ -39,6 +41,9 @@ _LEAST_BATCH: Final = 32
 _MOST_BATCH: Final = 2048
 _BATCH_SECONDS: Final = 0.25
 """How long a batch may take, because a cancelled prompt keeps its slot for that long."""
+_FAIR_BATCH: Final = 64
+_FAIR_SECONDS: Final = 0.75
+"""But one of 64 tokens may take so long: with 32 prompts are read at 0.91 of the speed of 128, with 64 at 0.97."""
 
 SMALL_MODEL: Final = 100_000_000
 """Below so many parameters a second thread costs more at the barriers than it computes, when generating."""
@@ -55,8 +60,10 @@ _MOST_THREADS_A_CORE: Final = 2
 
 SPARE_BYTES: Final = 256 * MIB
 """Memory that models never get: the server and the system live there."""
-_PROMPT_CACHE_MIB: Final = 1024
 
+EMBEDDING_SLOTS: Final = 4
+"""Of a model that makes vectors and has no cache: texts of all slots share a batch. Measured: a sixth more short texts
+a second than with one slot; eight are no faster."""
 MOST_SLOTS: Final = 8
 """Up to so many requests at once a CPU generates more in all; whoever wants more says how many."""
 
@@ -65,11 +72,7 @@ _ONE_SLOT_FAMILIES: Final = ("qwen3vl", "qwen35", "lfm2", "nemotron_h")
 """With those above: the architectures that Ollama gives one slot, whatever the setting says."""
 
 
-Seen = Callable[[LoadOptions], int]
-"""What a child of the model was seen to take after a load with these options; 0 where nobody has seen it."""
-
-
-def _unseen(_options: LoadOptions) -> int:
+def _unseen(_options: LoadOptions, _chosen: llamacpp_params.Settings) -> int:
     return 0
 
 
@@ -84,7 +87,7 @@ def claim(
         OutOfMemory: the model does not fit even so. The message holds both numbers.
         LoadFailed: an option that the engine dies of.
     """
-    said, limit = _said_context(need, settings), usable_bytes(machine)
+    said, limit = _said_context(need, settings), most_bytes(usable_bytes(machine), machine)
     if settings.num_parallel < 0:
         settings = msgspec.structs.replace(settings, num_parallel=_slots(need, settings, machine, said or CONTEXT))
     most = _context(need, said or _automatic_context(need, settings, machine))
@@ -102,6 +105,11 @@ def claim(
         raise _too_large(least, limit)
     steps = range(LEAST_LOWERED_CONTEXT, most, _CONTEXT_STEP)
     return claimed(steps[bisect_right(steps, limit, key=lambda context: claimed(context).memory_bytes) - 1])
+
+
+def most_bytes(there: int, machine: Machine) -> int:
+    """What one model may take where so many bytes are there for it; 0 where nobody can tell."""
+    return min(there or machine.process_bytes, machine.process_bytes or there)
 
 
 def usable_bytes(machine: Machine) -> int:
@@ -123,18 +131,21 @@ def fitted(need: Need, claim: Claim, machine: Machine, seen: Seen = _unseen) -> 
     Raises:
         OutOfMemory: it is too large even so. The message holds both numbers.
     """
-    smaller = claim
-    if not machine.free_bytes or claim.memory_bytes <= machine.free_bytes:
+    smaller, there = claim, most_bytes(machine.free_bytes, machine)
+    if not there or claim.memory_bytes <= there:
         return claim
-    for options in _shrunk(claim.options):
+    for options in shrunk(claim.options):
         smaller = weighed(need, options, claim.asked_context, machine, seen)
-        if smaller.memory_bytes <= machine.free_bytes:
+        if smaller.memory_bytes <= there:
             return smaller
-    raise _too_large(smaller, machine.free_bytes)
+    raise _too_large(smaller, there)
 
 
-def _shrunk(options: LoadOptions) -> Iterator[LoadOptions]:
-    """The options with less and less of what takes memory."""
+def shrunk(options: LoadOptions) -> Iterator[LoadOptions]:
+    """The options with less and less of what takes memory; nothing is guessed ahead then."""
+    if options.draft:
+        options = msgspec.structs.replace(options, draft="", draft_tokens=0)
+        yield options
     while options.parallel > 1:
         options = msgspec.structs.replace(options, parallel=options.parallel // 2)
         yield options
@@ -158,7 +169,7 @@ def plan(need: Need, claim: Claim, machine: Machine, settings: Settings, childre
     """How to load it now, as one of `children` that share the machine."""
     said, most = need.options, machine.cores * _MOST_THREADS_A_CORE
     threads = said.num_thread or settings.num_thread
-    cache = min(_PROMPT_CACHE_MIB, machine.free_bytes // 10 // MIB)
+    cache = prompt_cache_mib(settings.prompt_cache, machine.free_bytes, claim.memory_bytes)
     return msgspec.structs.replace(
         claim.options,
         threads=max(1, min(most, threads or _threads(need, machine, children))),
@@ -197,6 +208,12 @@ def _options(need: Need, settings: Settings, context: int, prompt_rate: float | 
         kv_cache_type=settings.kv_cache_type,
         shift=need.shift,
         embedding=need.embedding,
+        program=settings.program,
+        arguments=settings.arguments,
+        draft=need.drafting.kind,
+        draft_tokens=need.drafting.tokens,
+        tuning=need.tuning,
+        prefer=settings.prefer,
     )
 
 
@@ -213,7 +230,7 @@ def _automatic_context(need: Need, settings: Settings, machine: Machine) -> int:
 
     A text to embed is one batch, whose memory grows with the square of it, so those stay at the least.
     """
-    each = llamacpp_params.cache_bytes_a_token(need.model.facts, settings.kv_cache_type) * _parallel(need, settings)
+    each = llamacpp_memory.cache_bytes_a_token(need.model.facts, settings.kv_cache_type) * _parallel(need, settings)
     if need.embedding or not each or not need.model.facts.context_length:
         return CONTEXT
     affordable = int(machine.free_bytes * settings.context_share / each)
@@ -229,14 +246,16 @@ def _context(need: Need, asked: int) -> int:
 
 def _slots(need: Need, settings: Settings, machine: Machine, context: int) -> int:
     """As many slots of that context as the cache's share of the free memory has room for."""
-    each = llamacpp_params.cache_bytes_a_token(need.model.facts, settings.kv_cache_type) * _context(need, context)
+    each = llamacpp_memory.cache_bytes_a_token(need.model.facts, settings.kv_cache_type) * _context(need, context)
     affordable = int(machine.free_bytes * settings.context_share / each) if each else MOST_SLOTS
     return max(1, min(MOST_SLOTS, affordable))
 
 
 def _parallel(need: Need, settings: Settings) -> int:
     architecture = need.model.facts.architecture
-    single = need.embedding or architecture in _ONE_SLOT or architecture.startswith(_ONE_SLOT_FAMILIES)
+    if need.embedding:
+        return 1 if need.model.facts.causal or need.model.facts.ranks else EMBEDDING_SLOTS
+    single = architecture in _ONE_SLOT or architecture.startswith(_ONE_SLOT_FAMILIES)
     return 1 if single else max(1, settings.num_parallel)
 
 
@@ -251,7 +270,8 @@ def _batch(need: Need, context: int, prompt_rate: float | None) -> int:
     if prompt_rate is None:
         return max(least, FIRST_BATCH)
     steps = round(_BATCH_SECONDS * prompt_rate / _LEAST_BATCH)
-    return max(least, _LEAST_BATCH, min(_MOST_BATCH, steps * _LEAST_BATCH))
+    fair = _FAIR_BATCH if _FAIR_SECONDS * prompt_rate >= _FAIR_BATCH else _LEAST_BATCH
+    return max(least, fair, min(_MOST_BATCH, steps * _LEAST_BATCH))
 
 
 def _threads(need: Need, machine: Machine, children: int) -> int:
@@ -265,19 +285,28 @@ def _prompt_threads(need: Need, machine: Machine) -> int:
     return 1 if 0 < need.model.facts.parameters < TINY_MODEL else machine.cores
 
 
+def beside_bytes(need: Need) -> tuple[int, int]:
+    """The sizes of projectors and of adapters that are loaded beside the weights."""
+    manifest = need.model.manifest
+    projectors = () if need.embedding else manifest.of_type(PROJECTOR)
+    return sum(layer.size for layer in projectors), sum(layer.size for layer in manifest.of_type(ADAPTER))
+
+
+def chosen_settings(need: Need, options: LoadOptions, machine: Machine) -> llamacpp_params.Settings:
+    """What the engine makes of the options on a processor. Raises LoadFailed for what it would die of."""
+    return llamacpp_params.settings(options, need.model.facts, llamacpp_params.Machine(x86=machine.x86))
+
+
 def weighed(need: Need, options: LoadOptions, asked_context: int, machine: Machine, seen: Seen) -> Claim:
     """The options with the main memory of the child: as it was seen, else by the formula of the engine.
 
-    What was seen lacks what only the first request touches. The prompt cache is left out of both: it is a share of what
-    is free at the moment of the load, and fills slowly. What the formula lets in is not refused for what it was
-    seen to take, since it did run.
+    The prompt cache is left out of both: it is a share of what is free at the moment of the load, and fills slowly.
+    What the formula lets in is not refused for what it was seen to take, since it did run.
     """
-    facts = need.model.facts
-    chosen = llamacpp_params.settings(options, facts, llamacpp_params.Machine(x86=machine.x86))
-    projectors = () if need.embedding else need.model.manifest.of_type(PROJECTOR)
-    memory = llamacpp_params.memory_bytes(facts, chosen, sum(layer.size for layer in projectors))
-    if taken := seen(options):
-        taken += llamacpp_params.compute_bytes(facts, chosen)
+    facts, chosen = need.model.facts, chosen_settings(need, options, machine)
+    memory = llamacpp_memory.memory_bytes(facts, chosen, *beside_bytes(need))
+    memory += llamacpp_draft.memory_bytes(need.drafting.facts, chosen, facts.vocabulary)
+    if taken := seen(options, chosen):
         memory = min(taken, max(memory, usable_bytes(machine))) if machine.memory_bytes else taken
     shared = facts.weights_bytes if chosen.load_mode.startswith("MMAP") else 0
     return Claim(options=options, asked_context=asked_context, memory_bytes=memory, shared_bytes=min(shared, memory))

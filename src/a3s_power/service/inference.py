@@ -2,16 +2,17 @@
 
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
 
 from a3s_power.aio import in_thread
-from a3s_power.core.caller import caller
-from a3s_power.core.errors import ModelNotFound
+from a3s_power.core.caller import caller, ignored
+from a3s_power.core.errors import ModelNotFound, NotAllowed
 from a3s_power.core.events import Done, Event, Waiting
 from a3s_power.core.model import Model
+from a3s_power.core.names import ModelName
 from a3s_power.core.options import Options, unknown_names
 from a3s_power.core.requests import (
     Chat,
@@ -30,9 +31,11 @@ from a3s_power.prompt.capabilities import check_names, way
 from a3s_power.prompt.gotemplate import parse
 from a3s_power.runner import frames
 from a3s_power.runner.runner import Runner
+from a3s_power.scheduler.drafts import NO_DRAFT
 from a3s_power.scheduler.loop import Scheduler
 from a3s_power.scheduler.need import Need
 from a3s_power.service import checks, ranking, runs, vectors
+from a3s_power.service.drafting import Drafts
 from a3s_power.service.timing import Timed, Watch
 from a3s_power.service.told import foretold
 from a3s_power.store import Store
@@ -40,14 +43,24 @@ from a3s_power.telemetry.metrics import PROMPTS_TRUNCATED, Counters
 
 log = logging.getLogger(__name__)
 
+_FEW_VECTORS = 16
+
 
 class LocalInference:
     """What the models of this machine do. `prefer_go` is the operator's word on Go templates, `None` for none."""
 
     def __init__(
-        self, store: Store, scheduler: Scheduler, counters: Counters, *, engine: str, prefer_go: bool | None
+        self,
+        store: Store,
+        scheduler: Scheduler,
+        counters: Counters,
+        drafts: Drafts,
+        *,
+        engine: str,
+        prefer_go: bool | None,
     ) -> None:
         self._store = store
+        self._drafts = drafts
         self._scheduler = scheduler
         self._counters = counters
         self._engine = engine
@@ -91,13 +104,12 @@ class LocalInference:
         async with self._scheduler.acquire(need) as lease:
             watch.loaded()
             found = await lease.runner.embed(_embed_frame(request)) if request.texts else None
-        rows = found.rows if found else ()
-        vectors.checked(rows)
+        rows = await _finished(found.rows if found else (), request.dimensions)
         if found and found.cut:
             self._counters.add(PROMPTS_TRUNCATED, model.name.full, amount=len(found.cut))
             log.warning("%d texts to embed were cut to the context of %s", len(found.cut), model.name)
         return Embeddings(
-            vectors=tuple(vectors.shortened(row, request.dimensions) for row in rows),
+            vectors=rows,
             prompt_tokens=found.prompt_tokens if found else 0,
             cut=found.cut if found else (),
             load_ns=watch.load_ns,
@@ -177,17 +189,22 @@ class LocalInference:
             watch.loaded()
             run = msgspec.structs.replace(run, limit=lease.limit) if lease.limit else run
             async with lease.runner.run(run) as events:
-                yield Timed(events, watch, self._scheduler, self._counters, need.model)
+                loaded, learn = lease.loaded, self._drafts.measured
+                guessed = functools.partial(learn, need, loaded.draft_cost) if loaded.draft else None
+                yield Timed(events, watch, self._scheduler, self._counters, need.model, guessed=guessed)
 
     async def _model(self, request: Request) -> Model:
         try:
-            model = await in_thread(self._store.models.read, request.model)
+            model = await in_thread(self._read, request.model)
         except ModelNotFound:
             raise ModelNotFound(request.shown) from None
         if isinstance(request, Embed) and request.exact and model.name != request.model:
             raise ModelNotFound(request.shown)
         checks.check_runnable(request, model)
         return model
+
+    def _read(self, name: ModelName) -> Model:
+        return self._drafts.equipped(self._store.models.read(name))
 
     def _options(self, request: Request, model: Model) -> Options:
         options = runs.request_options(request, model)
@@ -206,8 +223,9 @@ class LocalInference:
         shift: bool = True,
     ) -> Need:
         asking = caller.get()
-        return Need(
+        need = Need(
             client=asking.client,
+            weight=asking.weight,
             batch=asking.batch,
             patience=asking.patience,
             model=model,
@@ -217,6 +235,12 @@ class LocalInference:
             shift=shift,
             keep_alive=request.keep_alive,
         )
+        counts, in_vain = self._scheduler.settled(need)
+        if in_vain:
+            log.warning("%s is not loaded as asked for, but as the operator says: %s", model.name, in_vain)
+            ignored(in_vain)
+        drafting = self._drafts.of(counts)
+        return counts if drafting is NO_DRAFT else msgspec.structs.replace(counts, drafting=drafting)
 
     def _way(self, model: Model) -> dict[str, str]:
         """What makes the model's prompts and reads its answers, as a Run says it.
@@ -233,6 +257,8 @@ class LocalInference:
         return {"template": template, "renderer": chosen.renderer, "parser": chosen.parser}
 
     def _unload(self, model: Model) -> AsyncIterator[Event]:
+        if self._scheduler.pins(model.name):
+            raise NotAllowed(f"model '{model.name}' is pinned and stays in memory")
         self._scheduler.unload(model.weights)
         return _only(Done("unload", Usage()))
 
@@ -242,6 +268,13 @@ def _check_structure(request: Chat | Generate, run: frames.Run, chat_template: s
     from a3s_power.service.structure import check_structure  # noqa: PLC0415
 
     check_structure(request, run, chat_template)
+
+
+async def _finished(rows: Sequence[vectors.Vector], dimensions: int) -> tuple[vectors.Vector, ...]:
+    """Vectors as they are answered; many of them are gone through beside the loop. Raises BadRequest."""
+    if len(rows) > _FEW_VECTORS:
+        return await in_thread(vectors.finished, rows, dimensions)
+    return vectors.finished(rows, dimensions)
 
 
 async def _only(event: Event) -> AsyncIterator[Event]:

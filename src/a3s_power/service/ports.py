@@ -154,6 +154,10 @@ class Status(Protocol):
         """The models in memory, the one that stays longest first."""
         ...
 
+    def degraded(self) -> tuple[str, ...]:
+        """What this machine could do and cannot now, in words; nothing where all is well."""
+        ...
+
     def failed(self) -> list[FailedLoad]:
         """The models whose last load failed, the latest at the end."""
         ...

@@ -7,7 +7,7 @@ from importlib import metadata
 from a3s_power.core.model import EngineState, FailedLoad, Resident
 from a3s_power.engines import ENGINES
 from a3s_power.scheduler.loop import Scheduler
-from a3s_power.telemetry.metrics import MODEL_MEMORY, MODELS_LOADED, PROMPTS_TRUNCATED, Counters, Metric, Values
+from a3s_power.telemetry.metrics import METRICS, MODEL_MEMORY, MODELS_LOADED, QUEUE_DEPTH, Counters, Metric, Values
 
 
 class LocalStatus:
@@ -21,6 +21,10 @@ class LocalStatus:
     def loaded(self) -> list[Resident]:
         """The models in memory, the one that stays longest first."""
         return self._scheduler.resident()
+
+    def degraded(self) -> tuple[str, ...]:
+        """Graphics processors that are gone, or cannot be read."""
+        return self._scheduler.degraded
 
     def failed(self) -> list[FailedLoad]:
         """The models whose last load failed, the latest at the end."""
@@ -39,8 +43,10 @@ class LocalStatus:
     def metrics(self) -> Mapping[Metric, Values]:
         """The values of every metric, as they are now."""
         loaded = self.loaded()
+        counted = {metric: self._counters.values(metric) for metric in METRICS if metric.kind != "gauge"}
         return {
-            PROMPTS_TRUNCATED: self._counters.values(PROMPTS_TRUNCATED),
+            **counted,
+            QUEUE_DEPTH: {(): self._scheduler.waiting},
             MODELS_LOADED: {(): len(loaded)},
             MODEL_MEMORY: {(each.model.name.full,): each.memory_bytes for each in loaded},
         }

@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 import msgspec
 
 from a3s_power.core.events import Done, Event
 from a3s_power.core.model import Model
+from a3s_power.core.usage import Usage
 from a3s_power.scheduler.loop import Scheduler
-from a3s_power.telemetry.metrics import PROMPTS_TRUNCATED, Counters
+from a3s_power.telemetry.metrics import DRAFT_ACCEPTED, DRAFT_TOKENS, PROMPTS_TRUNCATED, Counters
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +37,22 @@ class Timed:
     """A generation's events, its end completed with what only this side knows: the times around it."""
 
     def __init__(
-        self, events: AsyncIterator[Event], watch: Watch, scheduler: Scheduler, counters: Counters, model: Model
+        self,
+        events: AsyncIterator[Event],
+        watch: Watch,
+        scheduler: Scheduler,
+        counters: Counters,
+        model: Model,
+        *,
+        guessed: Callable[[Usage], None] | None = None,
     ) -> None:
+        """`guessed` hears of an answer that was guessed ahead, or could have been."""
         self._next = events.__anext__
         self._counters = counters
         self._watch = watch
         self._scheduler = scheduler
         self._model = model
+        self._guessed = guessed
 
     def __aiter__(self) -> Self:
         return self
@@ -55,6 +65,11 @@ class Timed:
         usage = done.usage
         evaluated = usage.prompt_tokens - usage.cached_tokens
         self._scheduler.measured(self._model.weights, evaluated, usage.prompt_ns / 1e9)
+        if usage.draft_tokens:
+            self._counters.add(DRAFT_TOKENS, self._model.name.full, amount=usage.draft_tokens)
+            self._counters.add(DRAFT_ACCEPTED, self._model.name.full, amount=usage.accepted_tokens)
+        if self._guessed is not None:
+            self._guessed(usage)
         if usage.dropped_messages or usage.cut_tokens:
             self._counters.add(PROMPTS_TRUNCATED, self._model.name.full)
             log.warning(

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from a3s_power.core.errors import BadRequest
 
-Vector = tuple[float, ...]
+Vector = Sequence[float]
 
 
 def checked(vectors: Sequence[Vector]) -> None:
     """Raise BadRequest when a vector holds what no JSON number can be."""
-    if not all(math.isfinite(math.fsum(vector)) for vector in vectors):
+    if not all(math.isfinite(sum(vector)) for vector in vectors):
         raise BadRequest("embedding contains NaN or Inf values")
 
 
@@ -21,3 +21,9 @@ def shortened(vector: Vector, dimensions: int) -> Vector:
     head = vector[:dimensions]
     length = math.sqrt(math.fsum(value * value for value in head))
     return tuple(value / length for value in head) if length else head
+
+
+def finished(vectors: Sequence[Vector], dimensions: int) -> tuple[Vector, ...]:
+    """Vectors that were checked, each with so many dimensions, 0 for all it has. Raises BadRequest as `checked`."""
+    checked(vectors)
+    return tuple(shortened(vector, dimensions) for vector in vectors)

@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from a3s_power.api.callers import Callers
 from a3s_power.core.caller import Caller, caller
+from a3s_power.core.weights import Weights
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -18,7 +19,9 @@ async def _seen(headers: Headers, address: tuple[str, int] | None = ("10.0.0.1",
         seen.append(caller.get())
 
     nothing: Any = None
-    await Callers(app)({"type": "http", "client": address, "headers": headers}, nothing, nothing)
+    await Callers(app, Weights(), fixed=False)(
+        {"type": "http", "client": address, "headers": headers}, nothing, nothing
+    )
     assert caller.get() == Caller(), "and afterwards it is nobody"
     return seen[0]
 

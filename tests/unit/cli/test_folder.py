@@ -52,6 +52,19 @@ def test_df_says_what_to_do_about_what_no_model_needs(shell: Shell, store: Store
     assert lines[-1] == f"in {store.root}"
 
 
+def test_kept_prompts_are_told_and_removed_only_when_asked(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "prompts" / "of-a-model"
+    folder.mkdir(parents=True)
+    (folder / "slot-0.bin").write_bytes(bytes(4096))
+    assert json.loads(shell("df", "--json").out)["prompts"] == 4096
+    assert any("4.1 KB" in line and "prune --prompts" in line for line in shell("df").out.splitlines())
+    for words in (["prune"], ["prune", "--prompts", "--dry-run"]):
+        shell(*words)
+        assert [file.name for file in folder.iterdir()] == ["slot-0.bin"]
+    assert shell("prune", "--prompts").out.splitlines()[-1].startswith("freed 4.1 KB in ")
+    assert not list(folder.iterdir())
+
+
 def test_an_empty_folder_is_told_as_such(shell: Shell) -> None:
     assert json.loads(shell("df", "--json").out)["models"] == []
     assert shell("prune").out.startswith("freed 0 B in ")

@@ -49,7 +49,7 @@ class Asked:
 
     def __call__(self, ids: Sequence[int]) -> Sequence[Likely]:
         self.ids.append(list(ids))
-        return [Likely(id=token, bytes=[token], logprob=-0.5) for token in self.tokens]
+        return [Likely(id=token, bytes=[token % 256], logprob=-0.5) for token in self.tokens]
 
 
 def test_a_token_is_told_when_its_text_is_there() -> None:
@@ -108,3 +108,30 @@ def test_without_a_vocabulary_it_is_as_the_engine_says() -> None:
     ledger = Ledger(None, top=0)
     assert _shown(_told(ledger, _chunk("", AB, 1), _chunk("é", E[1], 3))) == [(b"", -1), ("é".encode(), -3)]
     assert ledger.rest(Asked(*E), stopped=False) == ()
+
+
+def _guessed(text: str, token: int, count: int) -> Chunk:
+    return Chunk(choices=[Choice(text)], verbose=Verbose([token], count))
+
+
+def test_what_was_guessed_ahead_is_asked_for_and_all_behind_it_waits() -> None:
+    ledger, asked = _ledger(), Asked(AB, CD)
+    chunks = (_chunk("ab", AB, 1), _guessed("cd", CD, 2), _guessed("ab", AB, 3), _chunk("cd", CD, 4), _last(4))
+    assert _shown(_told(ledger, *chunks)) == [(b"ab", -1)]
+    assert _shown(ledger.rest(asked, stopped=False)) == [(b"cd", -0.5), (b"ab", -0.5), (b"cd", -4)]
+    assert asked.ids == [[AB], [AB, CD]]
+
+
+def test_a_guessed_token_is_told_once_when_its_text_comes_late_or_in_parts() -> None:
+    ledger, asked = _ledger(), Asked(AB, CD, *E)
+    _told(ledger, _guessed("", AB, 1), _guessed("abcd", CD, 2), _guessed("é", E[1], 4), _last(4))
+    assert _shown(ledger.rest(asked, stopped=False)) == [
+        *((b"ab", -0.5), (b"cd", -0.5)),
+        *((b"\xc3", -0.5), (b"\xa9", -0.5)),
+    ]
+
+
+def test_a_guessed_token_that_is_none_of_the_likeliest_is_no_likelier_than_those() -> None:
+    ledger = _ledger()
+    _told(ledger, _guessed("cd", CD, 1), _last(1))
+    assert _shown(ledger.rest(Asked(AB), stopped=False)) == [(b"cd", -0.5)]

@@ -134,7 +134,26 @@ def test_an_engine_s_refusal_is_its_own_words(tmp_path: Path) -> None:
         _streamed(engine)
 
 
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 500 Oh\r\n\r\n"])
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 500 Oh\r\n\r\n", _HEAD, _HEAD + b"9\r\ndata", _STREAM[:-5]])
 def test_an_engine_that_hangs_up_is_an_error(tmp_path: Path, said: bytes) -> None:
     with _engine(tmp_path, said) as (engine, _), pytest.raises(EngineFailed):
         _streamed(engine)
+
+
+def test_the_end_of_a_stream_is_no_event(tmp_path: Path) -> None:
+    done = b"data: [DONE]\n\n"
+    said = _HEAD + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (b"data: 1\n\n", done, b""))
+    with _engine(tmp_path, said) as (engine, _):
+        assert _streamed(engine) == [b"1"]
+
+
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False)])
+def test_an_engine_says_when_it_is_ready(tmp_path: Path, status: int, ready: bool) -> None:
+    with _engine(tmp_path, b"HTTP/1.1 %d X\r\n\r\n{}" % status) as (engine, _):
+        assert engine.ready() is ready
+    assert not EngineSocket(Listener(path=str(tmp_path / "none.sock")), "").ready()
+
+
+def test_a_whole_answer_is_handed_on_whatever_it_says(tmp_path: Path) -> None:
+    with _engine(tmp_path, b'HTTP/1.1 500 X\r\n\r\n{"error":{}}') as (engine, _):
+        assert engine.answer("/v1/embeddings", b"{}") == b'{"error":{}}'

@@ -35,6 +35,12 @@ def test_only_fields_that_the_engine_reads_are_sent() -> None:
     assert set(body) == KNOWN
 
 
+def test_a_slot_is_named_only_where_one_was_chosen() -> None:
+    job = Job("p", DEFAULTS)
+    assert "id_slot" not in _body()
+    assert json.loads(wire.completion(job, "p", 1000, 0))["id_slot"] == 0
+
+
 def test_no_schema_is_ever_sent_since_it_would_not_be_enforced() -> None:
     assert {"json_schema", "response_format", "format"}.isdisjoint(KNOWN)
 

@@ -41,6 +41,7 @@ def test_the_built_in_model_says_all_of_itself() -> None:
         head_v=64,
         vocabulary=1536,
         weights_bytes=2_933_760,
+        merges=1258,
         chat_template=found.chat_template,
     )
 

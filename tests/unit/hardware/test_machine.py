@@ -175,6 +175,14 @@ def test_this_machine_has_something() -> None:
     assert 0 < machine.free_bytes <= machine.memory_bytes
 
 
+@pytest.mark.parametrize(
+    ("limit", "room"), [("1610612736", 1024 * 1024**2), ("104857600", 1), ("unlimited", 0), ("", 0)]
+)
+def test_a_limit_on_addresses_leaves_a_process_what_is_beyond_its_stacks(tmp_path: Path, limit: str, room: int) -> None:
+    said = f"Limit Soft Hard\nMax open files 1024 4096 files\nMax address space  {limit}   unlimited  bytes\n"
+    assert memory.a_process(a_root(tmp_path, {"proc/self/limits": said})) == room
+
+
 def test_what_a_process_has_in_memory_is_read_in_pages(tmp_path: Path) -> None:
     (tmp_path / "proc/7").mkdir(parents=True)
     (tmp_path / "proc/7/statm").write_text("1000 25 3 1 0 9 0\n", encoding="ascii")

@@ -9,7 +9,7 @@ import pytest
 
 from a3s_power import __version__
 from a3s_power.engines import ENGINES
-from a3s_power.runner.launch import environment, launch
+from a3s_power.runner.launch import environment
 from a3s_power.runner.link import Lines
 from a3s_power.runner.tail import is_error
 
@@ -48,11 +48,20 @@ def test_what_the_engine_needs_wins_over_what_the_server_has() -> None:
 
 
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    with pytest.raises(FileNotFoundError):
-        launch("echo", ENGINES["echo"], {}, tmp_path, "/no/such/python")
+    # In a process of its own: here other tests' servers open and close files at any time.
+    program = """
+import sys
+from pathlib import Path
+from a3s_power.engines import ENGINES
+from a3s_power.runner.launch import launch
+before = len(list(Path("/proc/self/fd").iterdir()))
+try:
+    launch("echo", ENGINES["echo"], {}, Path(sys.argv[1]), "/no/such/python")
+except FileNotFoundError:
+    print(len(list(Path("/proc/self/fd").iterdir())) - before)
+"""
+    assert subprocess.check_output([sys.executable, "-c", program, str(tmp_path)], text=True) == "0\n"
     assert list(tmp_path.iterdir()) == []
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_child_whose_parent_is_gone_ends_before_it_begins() -> None:

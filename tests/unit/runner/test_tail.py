@@ -1,8 +1,10 @@
 """The last lines of a child, and what in them says why."""
 
+import re
+
 import pytest
 
-from a3s_power.runner.tail import Tail, how_it_ended, is_error, plain
+from a3s_power.runner.tail import Tail, how_it_ended, is_error, likely_reason, plain
 
 FAILED_LOAD = """\
 0.00.006.200 I system_info: n_threads = 1
@@ -88,6 +90,36 @@ def test_time_and_level_are_left_out() -> None:
 def test_an_assertion_about_the_model_is_told_in_words() -> None:
     line = "/src/llama-vocab.cpp:2665: GGML_ASSERT(id_to_token.size() == token_to_id.size()) failed"
     assert _tail(line).death_reason == "the vocabulary has a token twice: llama.cpp cannot load such a model"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+        "  what():  Resource temporarily unavailable",
+        "RuntimeError: can't start new thread",
+        "/ggml/src/ggml.c:1644: GGML_ASSERT(ctx->mem_buffer != NULL) failed",
+        "MemoryError",
+        "0.00.102.701 E ggml_aligned_malloc: insufficient memory (attempted to allocate 554.91 MB)",
+    ],
+)
+def test_all_the_ways_to_run_out_of_memory_are_known(line: str) -> None:
+    tail = _tail(line)
+    assert tail.out_of_memory
+    assert re.search(r"memory|bad_alloc", tail.death_reason, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("code", "taken", "reason"),
+    [
+        (-9, 0, "most likely for lack of memory"),
+        (-9, 10**9, "most likely for lack of memory (the model takes 1 GB)"),
+        (-6, 10**9, ""),
+        (1, 10**9, ""),
+    ],
+)
+def test_who_is_killed_without_a_word_was_so_most_likely_for_lack_of_memory(code: int, taken: int, reason: str) -> None:
+    assert likely_reason(code, taken) == reason
 
 
 @pytest.mark.parametrize(

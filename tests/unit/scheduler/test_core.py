@@ -7,7 +7,9 @@ import pytest
 
 from a3s_power.core.durations import NEVER
 from a3s_power.core.errors import Busy, LoadFailed, QueueFull
-from a3s_power.scheduler.core import BATCH_WAITS, Command, Core, Grant, Limits, Load, Reject, Unload
+from a3s_power.scheduler.commands import Command, Grant, Load, Reject, Unload
+from a3s_power.scheduler.core import Core, Limits
+from a3s_power.scheduler.line import BATCH_WAITS
 from a3s_power.scheduler.need import Ask
 from tests.scheduling import a_model, an_ask
 
@@ -190,7 +192,7 @@ def test_other_load_options_reload_the_model_after_its_asks() -> None:
     core, longer = a_core(), an_ask(2, num_ctx=8192)
     ready(core, an_ask(1), 1)
     assert core.requested(longer, 1) == []
-    assert core.left(1, 2) == [Unload(1)]
+    assert core.left(1, 2) == [Unload(1, reload="num_ctx")]
     assert core.gone(1, 3) == [Load(2, longer)]
 
 
@@ -199,7 +201,7 @@ def test_nobody_is_given_a_model_that_waits_to_be_reloaded() -> None:
     ready(core, an_ask(1), 1, slots=4)
     assert core.requested(longer, 1) == []
     assert core.requested(an_ask(3), 2) == []
-    assert core.left(1, 3) == [Unload(1)]
+    assert core.left(1, 3) == [Unload(1, reload="num_ctx")]
     assert core.gone(1, 4) == [Load(2, longer)]
     assert core.loaded(2, 4, 5) == [Grant(2, 2), Grant(3, 2)], "and the longer one serves both"
 
@@ -225,7 +227,7 @@ def test_a_reload_takes_no_room_from_others() -> None:
     idle(core, an_ask(1, "b", keep_alive=1), 1)
     ready(core, an_ask(2, "a"), 2)
     assert core.requested(an_ask(3, "a", num_ctx=8192), 0.5) == []
-    assert core.left(2, 0.6) == [Unload(2)]
+    assert core.left(2, 0.6) == [Unload(2, reload="num_ctx")]
 
 
 def test_the_next_who_needs_room_asks_it_of_another_model() -> None:
@@ -382,6 +384,29 @@ def test_what_others_said_while_the_load_waited_counts() -> None:
     assert core.deadline == 13
 
 
+def test_a_pinned_model_stays_whatever_a_client_says_and_leaves_for_no_other() -> None:
+    core = a_core(max_loaded=2)
+    idle(core, an_ask(1, "a", keep_alive=NEVER, pinned=True), 1)
+    idle(core, an_ask(2, "b"), 2)
+    assert core.requested(an_ask(3, "alias", weights="a", keep_alive=0.0), 1) == [Grant(3, 1)]
+    assert core.left(3, 2) == []
+    assert core.requested(an_ask(4, "c", keep_alive=NEVER, pinned=True), 3) == [Unload(2)], "though used later"
+    assert core.gone(2, 4) == [Load(3, an_ask(4, "c", keep_alive=NEVER, pinned=True))]
+    assert core.loaded(3, 1, 5) == [Grant(4, 3)]
+    assert rejected(core.requested(an_ask(5, "b"), 6)) == [(5, "NoRoom")]
+
+
+def test_a_pinned_model_is_reloaded_for_its_own_sake_and_leaves_when_its_name_means_another() -> None:
+    core = a_core(max_loaded=1)
+    idle(core, an_ask(1, "a", keep_alive=NEVER, pinned=True), 1)
+    longer = an_ask(2, "a", num_ctx=8192, keep_alive=NEVER, pinned=True)
+    assert core.requested(longer, 1) == [Unload(1, reload="num_ctx")]
+    assert core.gone(1, 2) == [Load(2, longer)]
+    assert core.loaded(2, 1, 3) == [Grant(2, 2)]
+    assert core.left(2, 4) == []
+    assert core.expire(a_model("a").weights, 5) == [Unload(2)]
+
+
 def test_an_unwanted_model_leaves_at_once_when_idle() -> None:
     core = a_core()
     idle(core, an_ask(1), 1)
@@ -455,8 +480,21 @@ def test_clients_take_turns() -> None:
     core.requested(an_ask(7, client="few"), 7)
     core.requested(an_ask(8, client="few"), 8)
     core.requested(an_ask(9, client="one"), 9)
-    assert [core.place(ticket, 9) for ticket in range(1, 10)] == [0, 2, 4, 5, 6, 7, 0, 3, 1]
+    places = core.places(9)
+    assert [places[ticket] for ticket in range(2, 10)] == [2, 4, 5, 6, 7, 0, 3, 1]
     assert served(core, 1) == [1, 7, 9, 2, 8, 3, 4, 5, 6]
+
+
+def test_a_client_of_more_weight_has_as_many_asks_to_a_turn() -> None:
+    core = a_core()
+    ready(core, an_ask(1), 1)
+    for ticket in range(2, 7):
+        core.requested(an_ask(ticket, client="heavy", weight=2), ticket)
+    for ticket in range(7, 10):
+        core.requested(an_ask(ticket, client="light"), ticket)
+    places = core.places(9)
+    assert [places[ticket] for ticket in range(2, 10)] == [0, 1, 3, 4, 6, 2, 5, 7]
+    assert served(core, 1) == [1, 2, 3, 7, 4, 5, 8, 6, 9]
 
 
 def test_a_client_with_a_long_queue_for_one_model_does_not_keep_another_from_loading_its_own() -> None:

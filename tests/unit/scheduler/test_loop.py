@@ -5,7 +5,7 @@ import contextvars
 import functools
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,11 +32,14 @@ from a3s_power.core.events import Waiting
 from a3s_power.hardware.machine import Machine
 from a3s_power.runner.runner import Runner
 from a3s_power.scheduler import placement
+from a3s_power.scheduler.fixed import Fixed
 from a3s_power.scheduler.footprints import Footprints
-from a3s_power.scheduler.loop import Lease, Scheduler
+from a3s_power.scheduler.lease import Lease
+from a3s_power.scheduler.loop import Scheduler
 from a3s_power.scheduler.need import Need
 from a3s_power.scheduler.settings import Settings
 from a3s_power.scheduler.speeds import Speeds
+from a3s_power.telemetry.metrics import MODEL_RELOADS, QUEUE_WAIT, Counters
 from tests.scheduling import GIB, MACHINE, FakeChildren, a_model, a_need
 
 
@@ -48,6 +51,7 @@ async def a_scheduler(
     speeds: Speeds | None = None,
     footprints: Footprints | None = None,
     taken: int = 0,
+    counters: Counters | None = None,
     **settings: Any,
 ) -> AsyncIterator[Scheduler]:
     """A scheduler over fake children; whatever hangs in it fails the test."""
@@ -59,6 +63,7 @@ async def a_scheduler(
             weigh=lambda _pid: taken,
             speeds=speeds,
             footprints=footprints,
+            counters=counters,
         ) as scheduler:
             yield scheduler
 
@@ -121,6 +126,44 @@ async def test_a_request_for_less_context_than_is_loaded_is_held_to_it() -> None
             async with scheduler.acquire(need) as lease:
                 limits.append((lease.runner.pid, lease.options.context_length, lease.limit))
     assert limits == [(1, 8192, 0), (1, 8192, 2048), (1, 8192, 0)]
+
+
+async def test_a_request_that_must_not_shift_its_context_is_held_to_what_is_loaded() -> None:
+    async with a_scheduler(FakeChildren(), context_length=2048) as scheduler:
+        async with scheduler.acquire(a_need()) as lease:
+            assert lease.limit == 0
+        async with scheduler.acquire(a_need(shift=False)) as lease:
+            assert (lease.runner.pid, lease.limit) == (1, 2048)
+
+
+@pytest.mark.parametrize("asked", [2048, 4096, 8192])
+async def test_where_load_options_are_fixed_no_request_reloads_the_model(asked: int) -> None:
+    counters = Counters()
+    async with a_scheduler(
+        FakeChildren(), context_length=4096, fixed=Fixed.parse(["fixed"]), counters=counters
+    ) as scheduler:
+        assert await used(scheduler, a_need()) == 1
+        need, ignored = scheduler.settled(a_need(num_ctx=asked, num_batch=512, num_gpu=0))
+        async with scheduler.acquire(need) as lease:
+            assert (lease.runner.pid, lease.options.context_length) == (1, 4096)
+            assert lease.limit == (2048 if asked == 2048 else 0)
+    too_long = {"num_ctx": "8192 -> 4096"} if asked == 8192 else {}
+    assert ignored == {**too_long, "num_batch": "512 -> 128", "num_gpu": "0 -> automatic"}
+    assert not counters.values(MODEL_RELOADS)
+
+
+async def test_reloads_are_counted_by_reason_and_waits_by_their_length() -> None:
+    counters = Counters()
+    async with a_scheduler(FakeChildren(), counters=counters) as scheduler:
+        for need in (
+            a_need(num_ctx=2048),
+            a_need(num_ctx=4096),
+            a_need(num_ctx=2048),
+            a_need(num_ctx=2048, num_thread=1),
+        ):
+            await used(scheduler, need)
+        assert counters.values(MODEL_RELOADS) == {("num_ctx",): 1, ("num_thread",): 1}
+    assert sum(count for (bound,), count in counters.values(QUEUE_WAIT).items() if bound != "sum") == 4
 
 
 async def test_a_model_is_loaded_once_and_used_again() -> None:
@@ -271,10 +314,10 @@ async def test_a_child_that_cannot_be_started_ends_nothing_but_its_load(
 ) -> None:
     children = FakeChildren()
 
-    async def spawn(engine: str) -> Runner:
+    async def spawn(engine: str, visible: Mapping[str, str]) -> Runner:
         if engine == "broken":
             raise raised
-        return await children.spawn(engine)
+        return await children.spawn(engine, visible)
 
     with anyio.fail_after(20):
         async with Scheduler(Settings(), spawn, look=lambda: MACHINE) as scheduler:
@@ -496,7 +539,7 @@ async def test_what_a_load_took_is_remembered_and_foreseen_the_next_time(tmp_pat
 
 
 async def test_what_is_loaded_with_less_for_want_of_memory_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    tight = Machine(x86=True, cores=2, memory_bytes=16 * GIB, free_bytes=GIB)
+    tight = Machine(x86=True, cores=2, memory_bytes=16 * GIB, free_bytes=1150 * 1024**2)
     async with (
         a_scheduler(FakeChildren(), machine=tight, num_parallel=4) as scheduler,
         scheduler.acquire(a_need(num_ctx=8192)) as lease,
@@ -514,7 +557,7 @@ async def test_what_does_not_fit_into_the_free_memory_is_refused_with_both_numbe
     async with a_scheduler(children, machine=full) as scheduler:
         with pytest.raises(OutOfMemory, match=r"requires more system memory \(\d+ MB\) than is available \(536 MB\)"):
             await used(scheduler, a_need())
-    assert children.started == []
+    assert [child.options for child in children.started] == [None], "it was asked, and has loaded nothing"
 
 
 async def test_an_idle_model_leaves_for_another_when_others_have_taken_the_memory() -> None:
@@ -549,7 +592,7 @@ async def test_what_was_measured_counts_at_the_next_load_and_in_the_next_process
 
 async def test_children_share_the_cores() -> None:
     children = FakeChildren()
-    async with a_scheduler(children) as scheduler:
+    async with a_scheduler(children, prompt_cache=0) as scheduler:
         for name in "abc":
             await used(scheduler, a_need(name))
     assert [child.options.threads for child in children.started if child.options] == [7, 7, 2]

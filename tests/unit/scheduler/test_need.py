@@ -7,6 +7,7 @@ import pytest
 from a3s_power.core.options import LOAD
 from a3s_power.hardware.machine import Machine
 from a3s_power.scheduler import placement
+from a3s_power.scheduler.drafts import Drafting
 from a3s_power.scheduler.need import Ask, RunnerKey, difference
 from a3s_power.scheduler.settings import Settings
 from tests.scheduling import GIB, MACHINE, a_model, a_need
@@ -28,6 +29,7 @@ def an_ask(said: dict[str, Any], *, machine: Machine = MACHINE, rate: float | No
         pytest.param({"num_ctx": TRAINED}, {"num_ctx": 10**9}, id="contexts above what the model was trained on"),
         pytest.param({"num_ctx": 1}, {"num_ctx": 4}, id="contexts below the least"),
         pytest.param({"num_ctx": 8192}, {"num_ctx": 2048}, id="a shorter context"),
+        pytest.param({}, {"shift": False}, id="a context that could be shifted and must not"),
         pytest.param({"num_ctx": TRAINED}, {}, id="an automatic context that is not longer"),
         pytest.param({}, {"num_batch": 128}, id="the batch that automatic came to"),
         pytest.param({}, {"num_gpu": -1}, id="all layers, said or not"),
@@ -68,7 +70,9 @@ def test_a_loaded_model_serves(loaded: dict[str, Any], asked: dict[str, Any]) ->
         ({}, {"use_mlock": True}, "use_mlock"),
         ({}, {"flash_attention": True}, "flash_attention"),
         ({"draft": "/d"}, {"draft": "/d", "draft_num_predict": 5}, "draft_num_predict"),
-        ({}, {"shift": False}, "shift"),
+        ({"drafting": Drafting(kind="ngram", tokens=6)}, {}, "draft_num_predict"),
+        ({}, {"drafting": Drafting(kind="ngram", tokens=6)}, "draft_num_predict"),
+        ({"shift": False}, {}, "shift"),
         ({}, {"engine": "echo"}, "engine"),
         ({}, {"adapters": (("/lora", 1.0),)}, "files"),
         ({"adapters": (("/lora", 1.0),)}, {"adapters": (("/lora", 0.5),)}, "files"),

@@ -5,6 +5,7 @@ from a3s_power.telemetry.metrics import (
     MODEL_MEMORY,
     MODELS_LOADED,
     PROMPTS_TRUNCATED,
+    QUEUE_WAIT,
     Counters,
     Metric,
     Values,
@@ -34,6 +35,17 @@ def test_what_was_counted_is_told_by_label_and_in_order() -> None:
         "# TYPE power_model_memory_bytes gauge\n"
         'power_model_memory_bytes{model="a"} 1234567890\n'
     )
+
+
+def test_a_histogram_counts_what_is_at_most_each_bound() -> None:
+    counters = Counters()
+    for seconds in (0.25, 0.5, 1.5, 1000):
+        counters.observe(QUEUE_WAIT, seconds)
+    _, kind, *lines = exposition({QUEUE_WAIT: counters.values(QUEUE_WAIT)}).splitlines()
+    assert kind == "# TYPE power_queue_wait_seconds histogram"
+    counts = dict(line.removeprefix("power_queue_wait_seconds").split(" ") for line in lines)
+    assert [counts[f'_bucket{{le="{bound}"}}'] for bound in ("0.1", "0.5", "1", "2", "300", "+Inf")] == [*"022334"]
+    assert (counts["_sum"], counts["_count"]) == ("1002.25", "4")
 
 
 def test_nothing_counted_is_no_line_but_those_that_explain() -> None:

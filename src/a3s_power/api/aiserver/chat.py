@@ -104,10 +104,13 @@ class _Whole:
         thinking = "".join(self._thinking)
         said = {"role": "assistant", "content": "".join(self._texts)}
         usage = done.usage
-        cut = {
+        ours = {
+            "cached_tokens": usage.cached_tokens,
             "dropped_messages": usage.dropped_messages,
             "cut_tokens": usage.cut_tokens,
             "context_shifted": usage.shifted,
+            "draft_count": usage.draft_tokens,
+            "draft_accepted_count": usage.accepted_tokens,
         }
         return {
             "model": self._model,
@@ -121,5 +124,5 @@ class _Whole:
             "prompt_eval_duration": usage.prompt_ns,
             "eval_count": usage.output_tokens,
             "eval_duration": usage.output_ns,
-            **{name: value for name, value in cut.items() if value},
+            **{name: value for name, value in ours.items() if value},
         }

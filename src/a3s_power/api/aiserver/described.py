@@ -52,9 +52,12 @@ class ChatAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
     prompt_eval_duration: int
     eval_count: int
     eval_duration: int
+    cached_tokens: int = 0
     dropped_messages: int = 0
     cut_tokens: int = 0
     context_shifted: bool = False
+    draft_count: int = 0
+    draft_accepted_count: int = 0
 
 
 class Listed(msgspec.Struct, kw_only=True):
@@ -94,6 +97,9 @@ class Loaded(msgspec.Struct, kw_only=True):
     gpu_bytes: int
     context_length: int
     load_duration: int
+    weights: str
+    engine: str
+    load_options: dict[str, Any]
     expires_at: str | None
 
 

@@ -48,6 +48,9 @@ def _loaded(resident: Resident) -> dict[str, Any]:
         "gpu_bytes": resident.gpu_bytes,
         "context_length": resident.context_length,
         "load_duration": resident.load_ns,
+        "weights": resident.model.weights.hex,
+        "engine": resident.engine,
+        "load_options": resident.options,
         "expires_at": moment(resident.expires) if resident.expires else None,
     }
 

@@ -71,7 +71,8 @@ def _shown(one: Logprob, top: list[TokenAnswer] | None = None) -> TokenAnswer:
 def metrics(done: Done) -> dict[str, Any]:
     """Counts and times of an answer; those that are 0 are not shown, and none of a mere load or unload.
 
-    The last three are ours: what an answer did not see of its conversation.
+    The last six are ours: the part of the prompt that was not read again, what an answer did not see of it, and the
+    tokens that were guessed ahead, with those of them that were right.
     """
     if done.reason in ("load", "unload"):
         return {}
@@ -83,9 +84,12 @@ def metrics(done: Done) -> dict[str, Any]:
         "prompt_eval_duration": usage.prompt_ns,
         "eval_count": usage.output_tokens,
         "eval_duration": usage.output_ns,
+        "cached_tokens": usage.cached_tokens,
         "dropped_messages": usage.dropped_messages,
         "cut_tokens": usage.cut_tokens,
         "context_shifted": usage.shifted,
+        "draft_count": usage.draft_tokens,
+        "draft_accepted_count": usage.accepted_tokens,
     }
 
 

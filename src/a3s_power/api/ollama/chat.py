@@ -99,9 +99,12 @@ class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt_eval_duration: int = 0
     eval_count: int = 0
     eval_duration: int = 0
+    cached_tokens: int = 0
     dropped_messages: int = 0
     cut_tokens: int = 0
     context_shifted: bool = False
+    draft_count: int = 0
+    draft_accepted_count: int = 0
 
 
 def _ended(model: str, done: Done, said: _Said, logprobs: list[TokenAnswer]) -> ChatAnswer:

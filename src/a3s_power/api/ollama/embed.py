@@ -1,15 +1,16 @@
 """`POST /api/embed` and the older `POST /api/embeddings`: vectors of texts."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.responses import Response
 
 from a3s_power.api.asked import local_name, options, stays
 from a3s_power.api.endpoint import Call
-from a3s_power.api.ollama.goform import answer, float32s, float64
+from a3s_power.api.ollama.goform import JSON_UTF8, answer, float32s, float64, refusal
 from a3s_power.api.ollama.gojson import GoStruct, Integer
 from a3s_power.api.ollama.wire import sent
+from a3s_power.api.slices import written
 from a3s_power.api.streams import while_here
 from a3s_power.core import limits
 from a3s_power.core.errors import (
@@ -23,7 +24,10 @@ from a3s_power.core.errors import (
     PowerError,
     PromptTooLong,
 )
+from a3s_power.core.manifest import go_json
 from a3s_power.core.requests import Embed, Embeddings
+
+_NO_VECTORS: Final = b'"embeddings":[]'
 
 
 async def embed(call: Call) -> Response:
@@ -35,13 +39,16 @@ async def embed(call: Call) -> Response:
         raise _as_bad_request(error) from error
     answered = EmbedAnswer(
         model=body.model,
-        embeddings=[msgspec.Raw(float32s(vector)) for vector in made.vectors],
+        embeddings=[],
         total_duration=made.total_ns,
         load_duration=made.load_ns,
         prompt_eval_count=made.prompt_tokens,
         truncated=made.cut,
     )
-    return answer(answered)
+    # Put in behind the encoder, which looks through all it writes.
+    numbers = await written(made.vectors, float32s)
+    written_out = go_json(answered).replace(_NO_VECTORS, _NO_VECTORS[:-2] + numbers, 1)
+    return Response(written_out, media_type=JSON_UTF8)
 
 
 async def embeddings(call: Call) -> Response:
@@ -50,7 +57,7 @@ async def embeddings(call: Call) -> Response:
     try:
         made = await _made(call, body.to_domain())
     except (PromptTooLong, EngineRefused) as error:
-        raise PowerError(error.message) from error
+        return refusal(error, status=PowerError.status)
     numbers = b",".join(float64(number) for vector in made.vectors for number in vector)
     return answer({"embedding": msgspec.Raw(b"[%b]" % numbers)})
 
@@ -109,7 +116,7 @@ class EmbedAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The answer of embed. `truncated` is ours: the places of the texts that lost their ends."""
 
     model: str
-    embeddings: list[msgspec.Raw]
+    embeddings: list[list[float]]
     total_duration: int = 0
     load_duration: int = 0
     prompt_eval_count: int = 0

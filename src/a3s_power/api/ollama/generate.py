@@ -81,9 +81,12 @@ class GenerateAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     prompt_eval_duration: int = 0
     eval_count: int = 0
     eval_duration: int = 0
+    cached_tokens: int = 0
     dropped_messages: int = 0
     cut_tokens: int = 0
     context_shifted: bool = False
+    draft_count: int = 0
+    draft_accepted_count: int = 0
     tool_calls: list[Called] = []
     debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
     logprobs: list[TokenAnswer] = []

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from a3s_power.core.errors import PowerError
+from a3s_power.core.errors import PowerError, PromptTooLong
 from a3s_power.core.manifest import go_json
 
 JSON: Final = "application/json"
@@ -41,10 +41,16 @@ def answer(value: object, *, status: int = 200, media_type: str = JSON_UTF8) -> 
     return Response(go_json(value), status, media_type=media_type)
 
 
-def refusal(error: PowerError, *, media_type: str = JSON_UTF8) -> Response:
-    """An error as a whole answer, with its own status."""
-    headers = _HEADERS.get(error.status)
-    return Response(go_json({"error": error.message}), error.status, media_type=media_type, headers=headers)
+def refusal(error: PowerError, *, status: int | None = None, media_type: str = JSON_UTF8) -> Response:
+    """An error as a whole answer, with its own status unless another is given.
+
+    Ollama's sentences on prompts that are too long have no numbers in them, so these are told in headers.
+    """
+    status = error.status if status is None else status
+    headers = _HEADERS.get(status, {})
+    if isinstance(error, PromptTooLong) and error.limit:
+        headers = headers | {"X-Prompt-Tokens": str(error.tokens), "X-Context-Length": str(error.limit)}
+    return Response(go_json({"error": error.message}), status, media_type=media_type, headers=headers)
 
 
 def error_line(error: PowerError) -> bytes:
@@ -112,13 +118,20 @@ def float32s(values: Sequence[float]) -> bytes:
     """A list of numbers, each the shortest text that reads back as the same 32-bit number."""
     exact = array("f", values)
     texts = _digits(exact, 8)
-    shorter = _digits(exact, 7)
-    for index, (short, text) in enumerate(zip(_agreeing(shorter, exact), _agreeing(texts, exact), strict=True)):
-        if short:
-            texts[index] = _shortest(exact[index], shorter[index])
-        elif not text:
-            texts[index] = f"{exact[index]:.9g}"
-    return f"[{','.join([_as_go(text) if 'e' in text else text for text in texts])}]".encode()
+    for index in _where(texts, exact, agrees=False):
+        texts[index] = f"{exact[index]:.9g}"
+    # Seven digits are enough for two of five, six for few of those.
+    seven = _digits(exact, 7)
+    fewer = _where(seven, exact)
+    for index in fewer:
+        texts[index] = seven[index]
+    left = array("f", [exact[index] for index in fewer])
+    for place in _where(_digits(left, 6), left):
+        texts[fewer[place]] = _shortest(left[place], seven[fewer[place]])
+    joined = ",".join(texts)
+    if "e" in joined:
+        joined = ",".join([_as_go(text) if "e" in text else text for text in texts])
+    return f"[{joined}]".encode()
 
 
 def _digits(values: Sequence[float], count: int) -> list[str]:
@@ -126,12 +139,14 @@ def _digits(values: Sequence[float], count: int) -> list[str]:
     return (f"%.{count}g " * len(values) % tuple(values)).split()
 
 
-def _agreeing(texts: Iterable[str], exact: "array[float]") -> list[bool]:
-    return list(map(operator.eq, array("f", map(float, texts)), exact))
+def _where(texts: Iterable[str], exact: "array[float]", *, agrees: bool = True) -> list[int]:
+    """The places of the texts that read back as the number, or of the others."""
+    same = map(operator.eq, array("f", map(float, texts)), exact)
+    return [place for place, each in enumerate(same) if each is agrees]
 
 
 def _shortest(value: float, seven_digits: str) -> str:
-    """Where seven digits are enough, which is seldom, fewer may be, and the seventh need not even be a zero then."""
+    """Where six digits are enough, fewer may be, and what is left out need not even be zeros then."""
     shorter = (f"{value:.{digits}g}" for digits in range(1, 7))
     return next((text for text in shorter if _is_float32(float(text), value)), seven_digits)
 

@@ -60,6 +60,7 @@ class Counted:
         self._prompts: list[Usage] = []
         self._output = 0
         self._shifted = False
+        self._drafted = self._accepted = 0
 
     def add(self, choice: int, usage: Usage) -> None:
         """Count a choice that has ended."""
@@ -67,23 +68,48 @@ class Counted:
             self._prompts.append(usage)
         self._output += usage.output_tokens
         self._shifted |= usage.shifted
+        self._drafted += usage.draft_tokens
+        self._accepted += usage.accepted_tokens
 
     def shown(self) -> dict[str, Any]:
         """The usage as it is shown. What was left out of a prompt is told only where something was."""
         read = self._prompts
         prompt = sum(usage.prompt_tokens for usage in read)
-        cut = {
-            "truncated_messages": sum(usage.dropped_messages for usage in read),
-            "truncated_tokens": sum(usage.cut_tokens for usage in read),
-        }
-        shifted = {"shifted": True} if self._shifted else {}
+        left_out = cut(
+            sum(usage.dropped_messages for usage in read),
+            sum(usage.cut_tokens for usage in read),
+            shifted=self._shifted,
+        )
+        guessed = guesses(self._drafted, self._accepted)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": self._output,
             "total_tokens": prompt + self._output,
             "prompt_tokens_details": {"cached_tokens": sum(usage.cached_tokens for usage in read)},
-            **({"context": cut | shifted} if any(cut.values()) or shifted else {}),
+            **({"completion_tokens_details": guessed} if guessed else {}),
+            **left_out,
         }
+
+
+def cut(messages: int, tokens: int, *, shifted: bool) -> dict[str, Any]:
+    """What was left out of a conversation, nothing where nothing was."""
+    if not (messages or tokens or shifted):
+        return {}
+    told = {"truncated_messages": messages, "truncated_tokens": tokens}
+    return {"context": told | ({"shifted": True} if shifted else {})}
+
+
+def cut_of(usage: Usage) -> bytes:
+    """The same of one answer, as it goes on in the object that ends a stream, where usage may not be wanted."""
+    left_out = cut(usage.dropped_messages, usage.cut_tokens, shifted=usage.shifted)
+    return b",%b" % sse.json(left_out)[1:-1] if left_out else b""
+
+
+def guesses(drafted: int, accepted: int) -> dict[str, int]:
+    """How many of the tokens that were guessed ahead were right, and how many wrong; nothing where none was."""
+    if not drafted:
+        return {}
+    return {"accepted_prediction_tokens": accepted, "rejected_prediction_tokens": drafted - accepted}
 
 
 def reason(done: Done, *, called: bool = False) -> str:

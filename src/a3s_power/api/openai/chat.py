@@ -8,7 +8,7 @@ from starlette.responses import Response
 from a3s_power.api import sse
 from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
-from a3s_power.api.openai.answers import DONE, Counted, Head, called, logprobs, progress, reason
+from a3s_power.api.openai.answers import DONE, Counted, Head, called, cut_of, logprobs, progress, reason
 from a3s_power.api.openai.errors import WrongField
 from a3s_power.api.openai.messages import Turn, conversation
 from a3s_power.api.openai.stream import respond
@@ -180,9 +180,10 @@ class _Choice:
                 self._calls += len(calls)
                 return self._chunk(b'"","tool_calls":%b' % sse.json(calls), ())
             case Done():
-                last = b'%b},"finish_reason":"%b"}]}\n\n' % (
+                last = b'%b},"finish_reason":"%b"}]%b}\n\n' % (
                     self._opened,
                     reason(event, called=self._calls > 0).encode(),
+                    cut_of(event.usage),
                 )
                 return last if self._begin is self._content else self._chunk(b'""', ()) + last
         return None

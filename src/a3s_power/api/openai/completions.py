@@ -9,7 +9,7 @@ from starlette.responses import Response
 from a3s_power.api import sse
 from a3s_power.api.asked import few, local_name
 from a3s_power.api.endpoint import Call
-from a3s_power.api.openai.answers import DONE, Counted, Head, progress, reason
+from a3s_power.api.openai.answers import DONE, Counted, Head, cut_of, progress, reason
 from a3s_power.api.openai.errors import WrongField
 from a3s_power.api.openai.stream import respond
 from a3s_power.api.openai.tokens import TextOrTokens, as_texts, texts_or_tokens
@@ -132,7 +132,7 @@ class Chunks:
         self._opened = self._head.opened(_OBJECT)
         self._with_usage = bool(told.include_usage)
         self._begins = [b'%b"choices":[{"index":%d,"text":' % (self._opened, index) for index in range(len(echoes))]
-        self._end = b'}],"usage":null}\n\n' if self._with_usage else b"}]}\n\n"
+        self._end = b',"usage":null}\n\n' if self._with_usage else b"}\n\n"
         self._echoes = echoes
         self._offsets = [_Offsets(echoed) for echoed in echoes]
         self._running = len(echoes)
@@ -148,15 +148,17 @@ class Chunks:
             case Rendered():
                 return rendered(_WHOLE, self._head, event)
             case Done():
-                return self._chunk(choice, Text(""), b'"%b"' % reason(event).encode()) + self._ended(choice, event)
+                last = self._chunk(choice, Text(""), b'"%b"' % reason(event).encode(), cut_of(event.usage))
+                return last + self._ended(choice, event)
         return None
 
-    def _chunk(self, choice: int, said: Text, ended: bytes) -> bytes:
+    def _chunk(self, choice: int, said: Text, ended: bytes, left_out: bytes = b"") -> bytes:
         text = said.text
         if self._echoes[choice]:
             text, self._echoes[choice] = self._echoes[choice] + text, ""
         shown = b',"logprobs":%b' % sse.json(self._offsets[choice].shown(said)) if said.logprobs else b""
-        return b'%b%b,"finish_reason":%b%b%b' % (self._begins[choice], sse.json(text), ended, shown, self._end)
+        begun = b'%b%b,"finish_reason":%b%b}]' % (self._begins[choice], sse.json(text), ended, shown)
+        return begun + left_out + self._end
 
     def _ended(self, choice: int, done: Done) -> bytes:
         """What follows the end of a choice: nothing before the last one."""

@@ -65,6 +65,13 @@ class PromptDetails(msgspec.Struct, kw_only=True):
     cached_tokens: int
 
 
+class CompletionDetails(msgspec.Struct, kw_only=True):
+    """Tokens that were guessed ahead: those that were right, and those that were wrong."""
+
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
+
+
 class Cut(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What of the conversation was left out; `shifted` where the context became full while the model answered."""
 
@@ -74,12 +81,13 @@ class Cut(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Usage(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Token counts; `context` is there only where something was left out."""
+    """Token counts; `context` is there only where something was left out, the details only where text was guessed."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails | None = None
     context: Cut | None = None
 
 
@@ -151,6 +159,7 @@ class ChatCompletionChunk(_Head, kw_only=True, omit_defaults=True):
     object: Literal["chat.completion.chunk"]
     choices: list[ChunkChoice]
     usage: Usage | None = None
+    context: Cut | None = None
     progress: Waits | None = None
 
 
@@ -178,6 +187,7 @@ class Completion(_Head, kw_only=True, omit_defaults=True):
     object: Literal["text_completion"]
     choices: list[TextChoice]
     usage: Usage | None = None
+    context: Cut | None = None
     progress: Waits | None = None
     debug_info: DebugInfo | None = msgspec.field(default=None, name="_debug_info")
 
@@ -197,13 +207,14 @@ class EmbeddingUsage(msgspec.Struct, kw_only=True):
     total_tokens: int
 
 
-class Embeddings(msgspec.Struct, kw_only=True):
-    """Vectors of texts."""
+class Embeddings(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Vectors of texts; `truncated` are the places of those that lost their ends."""
 
     object: Literal["list"]
     data: list[Embedding]
     model: str
     usage: EmbeddingUsage
+    truncated: tuple[int, ...] = ()
 
 
 class Model(msgspec.Struct, kw_only=True, omit_defaults=True):

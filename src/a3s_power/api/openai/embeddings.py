@@ -1,8 +1,10 @@
 """`POST /v1/embeddings`: vectors of texts, or of token ids."""
 
+import itertools
 import sys
 from array import array
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +15,7 @@ from a3s_power.api.endpoint import Call
 from a3s_power.api.openai.answers import answer
 from a3s_power.api.openai.tokens import TextOrTokens, as_texts, texts_or_tokens
 from a3s_power.api.openai.wire import sent
+from a3s_power.api.slices import written
 from a3s_power.api.streams import while_here
 from a3s_power.core import limits
 from a3s_power.core.errors import BadRequest, ModelNotFound, NotFound
@@ -31,12 +34,15 @@ async def embeddings(call: Call) -> Response:
         made = await while_here(call.receive, lambda: call.service.inference.embed(request))
     except ModelNotFound as error:
         raise NotFound(f'model "{request.shown}" not found, try pulling it first') from error
-    data = [
-        {"object": "embedding", "embedding": _encoded(vector) if in_base64 else vector, "index": index}
-        for index, vector in enumerate(made.vectors)
-    ]
+    count = itertools.count()
+    encode = _encoded if in_base64 else _numbers
+    data = await written(
+        made.vectors,
+        lambda vector: b'{"object":"embedding","embedding":%b,"index":%d}' % (encode(vector), next(count)),
+    )
     usage = {"prompt_tokens": made.prompt_tokens, "total_tokens": made.prompt_tokens}
-    return answer({"object": "list", "data": data, "model": body.model, "usage": usage})
+    cut = {"truncated": made.cut} if made.cut else {}
+    return answer({"object": "list", "data": msgspec.Raw(data), "model": body.model, "usage": usage} | cut)
 
 
 class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +92,12 @@ class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True):
 _decoder: Final = msgspec.json.Decoder(EmbeddingsRequest)
 
 
-def _encoded(vector: tuple[float, ...]) -> str:
+def _numbers(vector: Sequence[float]) -> bytes:
+    return msgspec.json.encode(list(vector))
+
+
+def _encoded(vector: Sequence[float]) -> bytes:
     floats = array("f", vector)
     if sys.byteorder == "big":
         floats.byteswap()
-    return b64encode(floats.tobytes()).decode()
+    return b'"%b"' % b64encode(floats.tobytes())

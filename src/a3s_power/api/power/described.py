@@ -19,13 +19,14 @@ class CohereError(msgspec.Struct, kw_only=True):
     message: str
 
 
-class Health(msgspec.Struct, kw_only=True):
-    """That the server is well."""
+class Health(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """That the server is well, or what it could do and cannot now."""
 
-    status: Literal["ok"]
+    status: Literal["ok", "degraded"]
     version: str
     uptime_seconds: int
     loaded_models: int
+    degraded: tuple[str, ...] = ()
 
 
 class Imported(msgspec.Struct, kw_only=True):

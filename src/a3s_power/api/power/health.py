@@ -1,4 +1,4 @@
-"""`GET /health`: whether the server answers, since when, and with how many models in memory."""
+"""`GET /health`: whether the server answers, since when, with how many models in memory, and what it lacks."""
 
 from starlette.responses import Response
 
@@ -7,7 +7,9 @@ from a3s_power.api.ollama.goform import answer
 
 
 async def health(call: Call) -> Response:
-    """That the server is well."""
+    """That the server is well, or answers and cannot do all that it could."""
     status = call.service.status
     facts = {"uptime_seconds": int(status.uptime_seconds()), "loaded_models": len(status.loaded())}
-    return answer({"status": "ok", "version": call.settings.version} | facts)
+    reasons = status.degraded()
+    state = {"status": "degraded" if reasons else "ok", "version": call.settings.version}
+    return answer(state | facts | ({"degraded": reasons} if reasons else {}))

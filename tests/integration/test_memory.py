@@ -1,0 +1,115 @@
+"""Memory that is short, in real processes: a clear refusal, a child that dies alone, and a server that lives."""
+
+import os
+import resource
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from a3s_power.core.errors import OutOfMemory, PowerError, RunnerDied
+from a3s_power.core.limits import MIB
+from a3s_power.core.model import ModelFiles
+from a3s_power.hardware import memory
+from a3s_power.runner.tail import LACK_OF_MEMORY
+from tests.models import tiny_llama
+from tests.runners import answer, load_options, loaded, raw, spawned
+from tests.served import Served, served
+from tests.shared import BUILTIN_MODEL
+
+pytestmark = pytest.mark.anyio
+
+BUILTIN = "power-tiny"
+ENDLESS = "<|im_start|>user\nRepeat la forever.<|im_end|>\n<|im_start|>assistant\n"
+
+
+def limit_addresses(pid: int, mib: int) -> None:
+    _, hard = resource.prlimit(pid, resource.RLIMIT_AS)
+    resource.prlimit(pid, resource.RLIMIT_AS, (mib * MIB, hard))
+
+
+async def test_the_dry_run_is_what_the_load_takes(tmp_path: Path) -> None:
+    options = load_options(context_length=2048, parallel=2)
+    async with spawned("llamacpp", tmp_path) as runner:
+        forecast = await runner.foretell(ModelFiles(weights=str(BUILTIN_MODEL)), options)
+    async with loaded("llamacpp", tmp_path, context_length=2048, parallel=2) as runner:
+        before = memory.resident(runner.pid)
+        text = "la " * 1500
+        await answer(runner, raw(text, num_predict=8))
+        taken = memory.resident(runner.pid)
+    assert forecast.memory_bytes == pytest.approx(taken, rel=0.2)
+    assert forecast.memory_bytes - forecast.untouched_bytes == pytest.approx(before, rel=0.2)
+
+
+async def test_a_file_that_the_engine_cannot_read_ends_the_dry_run_alone(tmp_path: Path) -> None:
+    unknown = tmp_path / "unknown.gguf"
+    tiny_llama(unknown, key_values={"general.architecture": "nobody-knows"})
+    async with spawned("llamacpp", tmp_path) as runner:
+        with pytest.raises(PowerError):
+            await runner.foretell(ModelFiles(weights=str(unknown)), load_options())
+
+
+async def test_a_load_without_room_for_addresses_says_that_memory_is_short(tmp_path: Path) -> None:
+    async with spawned("llamacpp", tmp_path) as runner:
+        limit_addresses(runner.pid, 450)
+        options = load_options(context_length=2048, parallel=256, kv_cache_type="f32")
+        with pytest.raises(OutOfMemory):
+            await runner.load(ModelFiles(weights=str(BUILTIN_MODEL)), options)
+
+
+async def test_a_child_that_is_killed_without_a_word_died_most_likely_for_lack_of_memory(tmp_path: Path) -> None:
+    async with (
+        loaded("llamacpp", tmp_path, parallel=1) as runner,
+        runner.run(raw(ENDLESS, num_predict=400)) as stream,
+    ):
+        await anext(stream)
+        os.kill(runner.pid, signal.SIGKILL)
+        with pytest.raises(RunnerDied, match=rf"SIGKILL: {LACK_OF_MEMORY} \(the model takes \d+ MB\)"):
+            [_ async for _ in stream]
+
+
+def refused(server: Served) -> str:
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        server.post("/api/generate", {"model": BUILTIN, "prompt": "Hello", "stream": False})
+    assert refusal.value.code == 500
+    return refusal.value.read().decode()
+
+
+def test_a_server_with_too_few_addresses_for_a_model_refuses_it_with_both_numbers_and_lives(tmp_path: Path) -> None:
+    with served(tmp_path) as server:
+        limit_addresses(server.process.pid, 540)
+        for _ in range(2):
+            text = refused(server)
+            assert "model requires more system memory (" in text
+            assert "than is available (29 MB)" in text
+        assert server.get("/api/version")
+        assert server.children() == []
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A control group of our own with a limit on memory, beneath the one that we are in."""
+    mine = next((line[4:] for line in Path("/proc/self/cgroup").read_text().split() if line.startswith("0::/")), "")
+    parent = Path("/sys/fs/cgroup") / mine
+    passed_on = parent / "cgroup.subtree_control"
+    if not passed_on.exists() or "memory" not in passed_on.read_text() or not os.access(parent, os.W_OK):
+        pytest.skip("needs a control group, version 2, that may make groups with a limit on memory")
+    folder = parent / f"a3s-power-test-{os.getpid()}"
+    folder.mkdir()
+    try:
+        (folder / "memory.max").write_text(f"{300 * MIB}")
+        yield folder
+    finally:
+        folder.rmdir()
+
+
+def test_a_server_in_a_group_with_too_little_memory_for_a_model_refuses_it_and_lives(
+    tmp_path: Path, group: Path
+) -> None:
+    with served(tmp_path) as server:
+        (group / "cgroup.procs").write_text(str(server.process.pid))
+        assert "than is available (46 MB)" in refused(server)
+        assert server.get("/api/version")
