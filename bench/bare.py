@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from a3s_power import engines
+from bench.clients import pause
 
 _PROGRESS = b'"prompt_progress"'
 
@@ -73,7 +74,9 @@ def _round(server: Any, clients: list[list[bytes]]) -> dict[str, Any]:  # noqa: 
         return timings["predicted_n"], first, timings["prompt_ms"] / 1e3
 
     def run(number: int) -> None:
-        for body in clients[number]:
+        for told, body in enumerate(clients[number]):
+            if told:
+                time.sleep(pause(number, told))
             answers[number].append(stream(body))
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(clients))]

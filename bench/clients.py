@@ -1,6 +1,8 @@
 """Many streams from a server at once, by one thread and bare sockets: a client that costs next to nothing itself."""
 
+import heapq
 import json
+import random
 import selectors
 import socket
 import time
@@ -12,6 +14,8 @@ import msgspec
 _READ_BYTES: Final = 1 << 16
 _DEADLINE_SECONDS: Final = 600.0
 _END: Final = b"0\r\n\r\n"
+_LONGEST_PAUSE: Final = 0.03
+"""Seconds, several steps of a small model: requests then come at any moment of one, as those of people do."""
 
 
 class Answer(msgspec.Struct):
@@ -67,6 +71,11 @@ class Answers(NamedTuple):
     seconds: float
 
 
+def pause(client: int, request: int) -> float:
+    """Seconds that a client waits before its next request, the same in every run and on every side."""
+    return random.Random(f"{client} {request}").uniform(0.0, _LONGEST_PAUSE)
+
+
 def stream_all(port: int, path: str, bodies: Sequence[object]) -> list[Answer]:
     """The answers to requests that are sent at once, in their order. Raises RuntimeError when one fails."""
     return [answers[0] for answers in relay(port, path, [[body] for body in bodies]).of]
@@ -75,8 +84,11 @@ def stream_all(port: int, path: str, bodies: Sequence[object]) -> list[Answer]:
 def relay(port: int, path: str, clients: Sequence[Sequence[object]]) -> Answers:
     """Clients that begin at once and send their requests one after the other, each on a connection of its own.
 
+    Between two requests a client makes a `pause`.
+
     Raises RuntimeError when one fails.
     """
+    later: list[tuple[float, int, _Stream]] = []
     streams = [_Stream(port, path, bodies[0]) for bodies in clients]
     answers: list[list[Answer]] = [[] for _ in clients]
     began = time.perf_counter()
@@ -84,20 +96,24 @@ def relay(port: int, path: str, clients: Sequence[Sequence[object]]) -> Answers:
         for number, stream in enumerate(streams):
             waiting.register(stream.socket, selectors.EVENT_READ, (number, stream))
             stream.ask()
-        while waiting.get_map():
+        while waiting.get_map() or later:
             if time.perf_counter() - began > _DEADLINE_SECONDS:
                 raise RuntimeError(f"{len(waiting.get_map())} of {len(clients)} clients do not come to an end")
-            for key, _ in waiting.select(1.0):
+            while later and later[0][0] <= time.perf_counter():
+                _, number, stream = heapq.heappop(later)
+                waiting.register(stream.socket, selectors.EVENT_READ, (number, stream))
+                stream.ask()
+            for key, _ in waiting.select(max(0.0, later[0][0] - time.perf_counter()) if later else 1.0):
                 number, stream = key.data
                 answer = stream.read()
                 if answer is None:
                     continue
                 answers[number].append(answer)
-                if len(answers[number]) == len(clients[number]):
-                    waiting.unregister(stream.socket)
+                waiting.unregister(stream.socket)
+                told = len(answers[number])
+                if told == len(clients[number]):
                     stream.socket.close()
                 else:
-                    following = _Stream(port, path, clients[number][len(answers[number])], stream.socket)
-                    waiting.modify(stream.socket, selectors.EVENT_READ, (number, following))
-                    following.ask()
+                    following = _Stream(port, path, clients[number][told], stream.socket)
+                    heapq.heappush(later, (time.perf_counter() + pause(number, told), number, following))
     return Answers(answers, time.perf_counter() - began)

@@ -61,11 +61,18 @@ class Side(NamedTuple):
 
 
 @contextmanager
-def both(home: Path, model: Path, *, streams: int, context: int) -> Iterator[tuple[dict[str, Side], dict[str, Any]]]:
-    """The sides, `server` and `bare`, each loaded with so many slots, and the options of the load."""
+def both(
+    home: Path, model: Path, *, streams: int, context: int, threads: int = 0
+) -> Iterator[tuple[dict[str, Side], dict[str, Any]]]:
+    """The sides, `server` and `bare`, each loaded with so many slots, and the options of the load.
+
+    `threads` of 0 are as many as the server chooses.
+    """
     settings = {"OLLAMA_NUM_PARALLEL": str(streams), "OLLAMA_CONTEXT_LENGTH": str(context), "OLLAMA_KEEP_ALIVE": "-1"}
     # A server that nobody asks for a while measures its engine, and that would be in the bare one's turns.
     settings["A3S_POWER_CALIBRATE"] = "false"
+    (home / "power").mkdir(exist_ok=True)
+    (home / "power" / "config.toml").write_text(f"num_thread = {threads}\n", encoding="utf-8")
     with served(home, **settings) as server:
         weights = installed(server, model)
         _of_server(server, [[("Begin", 1)]])

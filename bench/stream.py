@@ -71,12 +71,15 @@ def main() -> None:
         for case in CASES:
             if case.name in only and (model := models[case.model]):
                 rounds = asked.rounds or case.rounds
+                asking = functools.partial(_at_once, case.tokens)
                 told.append(
-                    _speeds(case, _run(home, model, case.streams, rounds, functools.partial(_at_once, case.tokens)))
+                    _speeds(case, _run(home, model, case.streams, rounds, asking=asking, threads=asked.threads))
                 )
         if _FIRST in only and asked.small:
             for streams in _FIRST_STREAMS:
-                found = _run(home, asked.small, streams, asked.rounds or _FIRST_ROUNDS, _relay)
+                found = _run(
+                    home, asked.small, streams, asked.rounds or _FIRST_ROUNDS, asking=_relay, threads=asked.threads
+                )
                 told.append(_firsts(streams, found))
     if asked.json:
         asked.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
@@ -89,15 +92,20 @@ def _arguments() -> argparse.Namespace:
     names = ", ".join([*(case.name for case in CASES), _FIRST])
     parser.add_argument("--only", help=f"some of: {names}")
     parser.add_argument("--rounds", type=int, help="instead of each case's own number")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of the engine, on both sides, instead of the server's choice"
+    )
     parser.add_argument("--json", type=Path, help="write what was measured to a file")
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--clients", type=int, default=8)
     return parser.parse_args()
 
 
-def _run(home: Path, model: Path, streams: int, rounds: int, asking: Callable[[int, int], list[Client]]) -> Found:
+def _run(
+    home: Path, model: Path, streams: int, rounds: int, *, asking: Callable[[int, int], list[Client]], threads: int
+) -> Found:
     """Rounds in turn, the order swapped each time; the other side sleeps meanwhile."""
-    with both(home, model.resolve(), streams=streams, context=_CONTEXT) as (sides, options):
+    with both(home, model.resolve(), streams=streams, context=_CONTEXT, threads=threads) as (sides, options):
         found: dict[str, list[Round]] = {name: [] for name in sides}
         for name in sides:
             sides[name].run(_at_once(4, -1, streams))
@@ -169,7 +177,8 @@ def _firsts(streams: int, found: Found) -> dict[str, Any]:
         side: [(whole - own) * 1e3 for one in some for whole, own in zip(one.first, one.prompt, strict=True)]
         for side, some in found.rounds.items()
     }
-    print(f"{_FIRST}: {streams} streams, {len(waits['bare'])} first tokens a side, small model")
+    threads = f"{found.options['threads']} and for prompts {found.options['threads_batch']} engine threads"
+    print(f"{_FIRST}: {streams} streams, {len(waits['bare'])} first tokens a side, small model, {threads}")
     told: dict[str, Any] = {"case": _FIRST, "streams": streams, "options": found.options}
     for title, values in (("wait", waits), ("wait beside the engine's prompt", beside)):
         for side, some in values.items():

@@ -10,9 +10,11 @@ import argparse
 import asyncio
 import statistics
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from a3s_power.runner.runner import Runner
+from a3s_power.scheduler.need import Need
 from bench import loads
 
 
@@ -46,20 +48,24 @@ async def _measure(asked: Asked, spin: str, threads: int) -> None:
     alone: list[float] = []
     after: list[float] = []
     both: list[float] = []
-    async with loads.scheduling(spin=spin) as scheduler, scheduler.acquire(first) as one:
-        before_second = [await _rate(asked, [one.runner], number) for number in range(asked.rounds)]
-        async with scheduler.acquire(second) as two:
-            for number in range(asked.rounds):
-                alone.append(await _rate(asked, [one.runner], 100 + number))
-                both.append(await _rate(asked, [one.runner, two.runner], 200 + number))
-                began = time.perf_counter()
-                for runner in (one.runner, two.runner):
-                    await _rate(asked, [runner], 300 + number)
-                after.append(2 * asked.tokens / (time.perf_counter() - began))
-            used = f"{one.options.threads} and {two.options.threads} threads"
+    used: list[int] = []
+    async with loads.scheduling(spin=spin) as scheduler:
+
+        async def rate(start: int, *needs: Need) -> float:
+            async with AsyncExitStack() as leases:
+                held = [await leases.enter_async_context(scheduler.acquire(need)) for need in needs]
+                used.extend(lease.options.threads for lease in held)
+                return await _rate(asked, [lease.runner for lease in held], start)
+
+        before_second = [await rate(number, first) for number in range(asked.rounds)]
+        await rate(99, second)
+        for number in range(asked.rounds):
+            alone.append(await rate(100 + number, first))
+            both.append(await rate(200 + number, first, second))
+            after.append(statistics.harmonic_mean([await rate(300 + number, need) for need in (first, second)]))
     one_alone = statistics.median(alone)
     print(
-        f"spin {spin or 'as ours'}, {used}: alone {statistics.median(before_second):.1f} before the second was loaded,"
+        f"spin {spin or 'as ours'}, {max(used)} threads each: alone {statistics.median(before_second):.1f} before the second was loaded,"
         f" {one_alone:.1f} beside it; at once {statistics.median(both):.1f}; one after the other"
         f" {statistics.median(after):.1f} tokens/s; at once / alone {statistics.median(both) / one_alone:.3f}"
         " (must be >= 0.9)",

@@ -105,6 +105,7 @@ class FakeRunner:
         self.poisoned = False
         self.stuck_seconds = 0.0
         self.failed = ""
+        self.crowds: list[bool] = []
         self.files: ModelFiles | None = None
         self.options: LoadOptions | None = None
         self.asked: LoadOptions | None = None
@@ -177,6 +178,10 @@ class FakeRunner:
     async def keep_prompts(self, limit: int) -> int:
         """It has none."""
         return 0
+
+    def crowded(self, *, others: bool) -> None:
+        """Remember what it was told."""
+        self.crowds.append(others)
 
     def on_exit(self, callback: Callable[[RunnerDied], None]) -> None:
         """Remember whom to tell."""

@@ -118,6 +118,9 @@ class Echo:
         """It has none."""
         return 0
 
+    def crowded(self, *, others: bool) -> None:
+        """It computes nothing."""
+
     def close(self) -> None:
         """Nothing was taken."""
 

@@ -235,6 +235,10 @@ class Engine(Protocol):
         """
         ...
 
+    def crowded(self, *, others: bool) -> None:
+        """Other engines compute on the same processors from now on, or no more. Told by one thread only."""
+        ...
+
     def close(self) -> None:
         """Give back what `load` took, as far as the engine can."""
         ...

@@ -15,6 +15,7 @@ from a3s_power.core.errors import EngineFailed, LoadFailed, PromptTooLong
 from a3s_power.core.model import Facts, ModelFiles
 from a3s_power.engines import llamacpp_draft, llamacpp_dry, llamacpp_library, llamacpp_media, llamacpp_memory
 from a3s_power.engines import llamacpp_wire as wire
+from a3s_power.engines.barriers import Barriers
 from a3s_power.engines.engine import Forecast, Job, Loaded, LoadOptions, Outcome, Piece, Scores, Vectors
 from a3s_power.engines.llamacpp_draft import Guessing
 from a3s_power.engines.llamacpp_judge import judged
@@ -47,6 +48,7 @@ class LlamaCpp:
         self._server: Native
         self._socket: EngineSocket
         self._tokens: Tokens
+        self._barriers: Barriers
         self._slots: Slots
         self._kept: KeptPrompts | None = None
         self._ranker: Ranker | None
@@ -71,6 +73,7 @@ class LlamaCpp:
         refuse_too_large(memory, machine)
         _tell_of_unused(files, chosen, projector)
         self._start(chosen, files, projector)
+        self._barriers = Barriers(min(chosen.threads, chosen.threads_batch))
         props = self._socket.ask("/props")
         self._bos, self._context = props["bos_token"], props["default_generation_settings"]["n_ctx"]
         self._limit = min(self._context, options.context_length or self._context)
@@ -297,6 +300,10 @@ class LlamaCpp:
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of token ids. Raises EngineRefused for one that the vocabulary does not have."""
         return self._tokens.text(tokens)
+
+    def crowded(self, *, others: bool) -> None:
+        """Give way at barriers while others compute, too."""
+        self._barriers.crowded(others=others)
 
     def close(self) -> None:
         """Only the end of the process gives everything back; unloading would leak, and would wait for stdin."""

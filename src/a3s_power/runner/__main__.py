@@ -1,16 +1,13 @@
 """python -m a3s_power.runner --fd N --parent PID --engine NAME --version V: started by `runner.launch`, nobody else."""
 
-import os
 import sys
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from a3s_power import __version__
 from a3s_power.runner.guard import die_with, no_core_dump
 
 PARENT_GONE = 3
 REPLACED = 5
-_NICE: Final = 3
-"""Enough to be waited for less; among other programs it still counts for half of one."""
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -29,9 +26,6 @@ def main(arguments: list[str]) -> NoReturn:
         )
         sys.exit(REPLACED)
     no_core_dump()
-    if hasattr(os, "nice"):
-        # Its threads may keep all processors busy, and the server that talks to everybody must not wait for them.
-        os.nice(_NICE)
     # Only now: what is imported from here on may take long, and the parent may end meanwhile.
     from a3s_power.runner.child import serve  # noqa: PLC0415
 

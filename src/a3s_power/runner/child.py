@@ -70,6 +70,8 @@ class Child:
                         return LOAD_FAILED
                 case frames.Cancel():
                     self._cancel(message.job)
+                case frames.Crowd(others):
+                    self._engine.crowded(others=others)
                 case frames.Shutdown():
                     return ASKED
                 case _:

@@ -1,6 +1,5 @@
 """Courtesy: a child that loads leaves the processors to the children that answer, where Linux has groups for that."""
 
-import errno
 import os
 import time
 from collections.abc import AsyncIterator
@@ -15,9 +14,9 @@ from a3s_power.log import get_logger
 
 log = get_logger(__name__)
 
-_BEHIND: Final = 12
-"""A group of this niceness has a fifteenth of another's weight: on two cores that are both at work, a generation loses
-less than a tenth of its speed to a load beside it, which takes a few seconds instead of one."""
+_BEHIND: Final = 19
+"""The most there is: on two cores that are both at work, a generation loses a seventh of its speed to a load beside it
+(two fifths without), which takes two seconds instead of one."""
 _TRIES: Final = 20
 _PAUSE: Final = 0.1
 """Seconds after which the system takes the next change, which it does not more often."""
@@ -29,13 +28,15 @@ async def courteous(pid: int) -> AsyncIterator[None]:
 
     A niceness could not be taken back without privileges. Where there are no such groups, nothing happens.
     """
-    behind = _is_ours(pid) and _put(pid, _BEHIND)
+    before = _niceness(pid) if _is_ours(pid) else None
+    behind = before is not None and await in_thread(_put, pid, _BEHIND)
     try:
         yield
     finally:
         if behind:
             with anyio.CancelScope(shield=True):
-                await in_thread(_put_back, pid)
+                if not await in_thread(_put, pid, before) and _niceness(pid) is not None:
+                    log.warning("a model's child stays behind others: its priority cannot be taken back", pid=pid)
 
 
 def _is_ours(pid: int) -> bool:
@@ -47,19 +48,24 @@ def _is_ours(pid: int) -> bool:
     return int(fields[1]) == os.getpid()
 
 
-def _put(pid: int, niceness: int) -> bool:
-    """Whether the system took it; it may take one a moment later that it does not take now."""
+def _niceness(pid: int) -> int | None:
+    """The niceness of a process's group; `None` where there is no group, or no process any more."""
     try:
-        Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
-    except OSError as error:
-        # A process that is no more needs nothing.
-        return error.errno in {errno.ENOENT, errno.ESRCH} and niceness == 0
-    return True
+        said = Path(f"/proc/{pid}/autogroup").read_text(encoding="ascii").rpartition(" ")[2].strip()
+    except OSError:
+        return None
+    return int(said) if said.lstrip("-").isdecimal() else None
 
 
-def _put_back(pid: int) -> None:
+def _put(pid: int, niceness: int | None) -> bool:
+    """Whether the system takes it; it may take one a moment later that it does not take now."""
     for _ in range(_TRIES):
-        if _put(pid, 0):
-            return
-        time.sleep(_PAUSE)
-    log.warning("a model's child stays behind others: the system does not take its priority back", pid=pid)
+        try:
+            Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+        except OSError:
+            return False
+        else:
+            return True
+    return False

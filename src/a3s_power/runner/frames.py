@@ -122,6 +122,12 @@ class Foretell(msgspec.Struct, frozen=True, kw_only=True, tag="foretell"):
     options: LoadOptions
 
 
+class Crowd(msgspec.Struct, frozen=True, tag="crowd"):
+    """Whether other children compute on the same processors from now on."""
+
+    others: bool
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Nobody waits for this job any more."""
 
@@ -134,7 +140,7 @@ class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
 
 Question = Embed | Rerank | Tokenize | Detokenize | Keep | Measure | Foretell
 """A job with a single answer."""
-ToRunner = Load | Run | Question | Cancel | Shutdown
+ToRunner = Load | Run | Question | Crowd | Cancel | Shutdown
 
 
 class Loading(msgspec.Struct, frozen=True, tag="L", array_like=True):

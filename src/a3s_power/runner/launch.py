@@ -11,6 +11,10 @@ from typing import NamedTuple
 
 from a3s_power import __version__
 from a3s_power.engines import EngineInfo
+from a3s_power.hardware.priority import lower
+
+_NICE = 5
+"""Enough for the server to be let in between at once; among other programs it still counts for a third of one."""
 
 # A child opens files of strangers with native code: of our environment it gets what such libraries need, no secret.
 _KEPT = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "VIRTUAL_ENV", "SYSTEMROOT", "SSL_CERT_FILE", "HF_HOME"})
@@ -50,6 +54,8 @@ def launch(name: str, engine: EngineInfo, environ: Mapping[str, str], scratch: P
         raise
     finally:
         theirs.close()
+    # Its threads may keep all processors busy, and the server that talks to everybody must not wait for them.
+    lower(process.pid, _NICE)
     return Launched(process, ours, folder)
 
 

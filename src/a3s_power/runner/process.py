@@ -175,6 +175,10 @@ class RunnerProcess:
         """Write what the slots hold."""
         return (await self._jobs.ask(frames.Keep(limit=limit), frames.Kept)).tokens
 
+    def crowded(self, *, others: bool) -> None:
+        """Whether other children compute, too."""
+        self._link.send(frames.Crowd(others))
+
     def on_exit(self, callback: Callable[[RunnerDied], None]) -> None:
         """Tell when the child ends by itself."""
         if not self._gone.is_set():

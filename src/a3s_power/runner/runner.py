@@ -107,6 +107,10 @@ class Runner(Protocol):
         """
         ...
 
+    def crowded(self, *, others: bool) -> None:
+        """Other loaded models compute on the same processors from now on, or no more; what has ended hears nothing."""
+        ...
+
     def on_exit(self, callback: Callable[[RunnerDied], None]) -> None:
         """Call `callback` once if the child ends without being asked to; at once if it already has.
 

@@ -37,6 +37,7 @@ class Child:
         self.lay = Lay()
         self.cards: tuple[str, ...] = ()
         self.prompts = ""
+        self._crowded = False
 
     def __str__(self) -> str:
         return str(self.ask.need.model.name)
@@ -53,6 +54,12 @@ class Child:
         self._ended = True
         if self._scope is not None:
             self._scope.cancel()
+
+    def crowd(self, *, others: bool) -> None:
+        """Other children compute now, or no more; it is told when that is something else than before."""
+        if self.serving is not None and others != self._crowded:
+            self._crowded = others
+            self.serving[0].crowded(others=others)
 
     def residents(self, stays: float, now: datetime) -> Iterator[Resident]:
         """It, as a model in memory that stays so many seconds more; nothing while it is being loaded."""

@@ -146,6 +146,11 @@ class Core:
         """Whether anybody is being answered."""
         return bool(self._granted)
 
+    @property
+    def computing(self) -> int:
+        """How many instances are answering somebody."""
+        return sum(bool(instance.running) for instance in self._instances)
+
     def places(self, now: float) -> dict[int, int]:
         """How many are served before each ask that waits, by ticket: 0 for the first in line."""
         return {waiter.ask.ticket: place for place, waiter in enumerate(self._line.ordered(now))}

@@ -216,6 +216,9 @@ class Scheduler:
                     if reload:
                         self._counters.add(MODEL_RELOADS, reload)
                     self._children[instance].end()
+        crowded = self._core.computing > 1
+        for child in self._children.values():
+            child.crowd(others=crowded)
         self._set_alarm()
         self._listeners.tell()
 

@@ -201,6 +201,17 @@ async def test_who_listens_hears_what_is_waited_for_and_nothing_twice() -> None:
     }
 
 
+async def test_children_hear_when_others_compute_beside_them_and_when_no_more() -> None:
+    children = FakeChildren()
+    async with a_scheduler(children) as scheduler:
+        async with scheduler.acquire(a_need("a")), scheduler.acquire(a_need("b")):
+            first, second = children.started
+            assert (first.crowds, second.crowds) == ([True], [True])
+        assert (first.crowds, second.crowds) == ([True, False], [True, False])
+        async with scheduler.acquire(a_need("a")):
+            assert first.crowds == [True, False], "an idle one takes nothing from anybody"
+
+
 async def test_slots_are_given_in_turn() -> None:
     async with a_scheduler(FakeChildren()) as scheduler, task_group() as tasks:
         clients = [Client(scheduler, a_need()) for _ in range(3)]
