@@ -24,13 +24,14 @@ from a3s_power.cli.native import wide_instructions
 from a3s_power.hardware import instructions
 from a3s_power.native.shelf import BENCH, Built, Shelf
 from bench.sides import installed
-from tests.served import Served, served
+from tests.served import Served, served, until
 
 _PROMPT_TOKENS: Final = 512
 _OUTPUT_TOKENS: Final = 128
 _NAME: Final = "bench"
 _LEAST: Final = 0.97
 _LEAST_OF_WHEEL: Final = 1.3
+_CALIBRATED_SECONDS: Final = 300.0
 
 
 class Speed(NamedTuple):
@@ -48,6 +49,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--bench-flags", default="", help="more flags for llama-bench, as one text: the server's settings"
+    )
     asked = parser.parse_args()
     shelf = Shelf(asked.home / "engines")
     built = shelf.built()[-1]
@@ -73,7 +77,7 @@ def _rounds(asked: argparse.Namespace, shelf: Shelf, built: Built) -> dict[str, 
                 speed = (
                     _of_server(servers[name], number, asked.threads)
                     if name in servers
-                    else _of_bench(bench, asked.model, asked.threads)
+                    else _of_bench(bench, asked.model, asked.threads, asked.bench_flags.split())
                 )
                 found[name].append(speed)
                 print(
@@ -92,9 +96,12 @@ def _server(home: Path, model: Path, program: str, threads: int) -> Iterator[Ser
     with served(home, **settings) as server:
         installed(server, model)
         # The first load goes by what is known of other models; from the second on by this one's own speed.
-        for _ in range(2):
-            _read(server, -2, threads)
-            server.post("/api/generate", {"model": _NAME, "keep_alive": 0})
+        _read(server, -2, threads)
+        # And then by what was measured of its settings: of a model that is loaded as the server would, and when nobody
+        # has asked for a while.
+        server.post("/api/generate", {"model": _NAME})
+        until(lambda: list(home.rglob("tunings.json")), _CALIBRATED_SECONDS)
+        server.post("/api/generate", {"model": _NAME, "keep_alive": 0})
         yield server
 
 
@@ -120,11 +127,11 @@ def _read(server: Served, number: int, threads: int) -> Any:  # noqa: ANN401 -- 
     return server.post("/api/generate", {**asked, "options": options}, timeout=600)
 
 
-def _of_bench(bench: Path, model: Path, threads: int) -> Speed:
+def _of_bench(bench: Path, model: Path, threads: int, more: list[str]) -> Speed:
     """As llama-bench has it; a round is one repetition behind its warm-up."""
     command = [str(bench), "-m", str(model), "-t", str(threads), "-p", str(_PROMPT_TOKENS), "-n", str(_OUTPUT_TOKENS)]
     ran = subprocess.run(
-        [*command, "-r", "1", "-o", "json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+        [*command, *more, "-r", "1", "-o", "json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
     )
     rates = {bool(each["n_prompt"]): each["avg_ts"] for each in json.loads(ran.stdout)}
     return Speed(rates[True], rates[False])

@@ -65,7 +65,8 @@ async def _measure(asked: Asked, spin: str, threads: int) -> None:
             after.append(statistics.harmonic_mean([await rate(300 + number, need) for need in (first, second)]))
     one_alone = statistics.median(alone)
     print(
-        f"spin {spin or 'as ours'}, {max(used)} threads each: alone {statistics.median(before_second):.1f} before the second was loaded,"
+        f"spin {spin or 'as ours'}, {max(used)} threads each: alone"
+        f" {statistics.median(before_second):.1f} before the second was loaded,"
         f" {one_alone:.1f} beside it; at once {statistics.median(both):.1f}; one after the other"
         f" {statistics.median(after):.1f} tokens/s; at once / alone {statistics.median(both) / one_alone:.3f}"
         " (must be >= 0.9)",

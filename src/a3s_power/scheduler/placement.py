@@ -41,9 +41,10 @@ _LEAST_BATCH: Final = 32
 _MOST_BATCH: Final = 2048
 _BATCH_SECONDS: Final = 0.25
 """How long a batch may take, because a cancelled prompt keeps its slot for that long."""
-_FAIR_BATCH: Final = 64
+_FAIR_BATCHES: Final = (128, 64)
 _FAIR_SECONDS: Final = 0.75
-"""But one of 64 tokens may take so long: with 32 prompts are read at 0.91 of the speed of 128, with 64 at 0.97."""
+"""But such a batch may take so long: with 32 tokens prompts are read at 0.91 of the speed of 128, with 64 at 0.97; by
+an engine built for a wider processor, with 64 at 0.75."""
 
 SMALL_MODEL: Final = 100_000_000
 """Below so many parameters a second thread costs more at the barriers than it computes, when generating."""
@@ -270,7 +271,7 @@ def _batch(need: Need, context: int, prompt_rate: float | None) -> int:
     if prompt_rate is None:
         return max(least, FIRST_BATCH)
     steps = round(_BATCH_SECONDS * prompt_rate / _LEAST_BATCH)
-    fair = _FAIR_BATCH if _FAIR_SECONDS * prompt_rate >= _FAIR_BATCH else _LEAST_BATCH
+    fair = next((batch for batch in _FAIR_BATCHES if batch <= _FAIR_SECONDS * prompt_rate), _LEAST_BATCH)
     return max(least, fair, min(_MOST_BATCH, steps * _LEAST_BATCH))
 
 

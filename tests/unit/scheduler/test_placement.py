@@ -129,6 +129,7 @@ def test_slots_are_the_setting_but_for_what_can_have_only_one(said: dict[str, An
         pytest.param({}, 0, 128, id="unknown"),
         pytest.param({}, 50, 32, id="slow"),
         pytest.param({}, 100, 64, id="in a fair time"),
+        pytest.param({}, 200, 128, id="more in a fair time"),
         pytest.param({}, 500, 128, id="a quarter of a second"),
         pytest.param({}, 700, 160, id="to the nearest 32"),
         pytest.param({}, 1e6, 2048, id="fast"),
