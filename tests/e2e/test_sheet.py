@@ -171,6 +171,8 @@ def test_an_error_is_one_line_on_standard_error(command: Command, line: str, com
 
 
 def test_the_built_in_model_is_listed_with_what_the_server_says(command: Command, server: Served) -> None:
+    # It is put into the folder when somebody asks for it.
+    command("show", "power-tiny")
     told = next(model for model in server.get("/api/tags")["models"] if model["name"] == "power-tiny:latest")
     _, out, _ = command("list", "POWER-tiny")
     header, line = out.splitlines()
