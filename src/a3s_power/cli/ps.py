@@ -25,10 +25,12 @@ def ps(words: tuple[str, ...], *, json: bool, watch: bool) -> None:
     if not watch:
         models = _loaded(client, prefix)
         print_json({"models": models}) if json else print(_page(models), end="")
+        print("".join(f"{note}\n" for note in notes(models)), end="", file=sys.stderr)
         return
     with suppress(KeyboardInterrupt):
         while True:
-            page = _page(_loaded(client, prefix))
+            models = _loaded(client, prefix)
+            page = "".join([_page(models), *(f"{note}\n" for note in notes(models))])
             print(f"{_HOME}{page}" if is_terminal(sys.stdout) else page, end="", flush=True)
             time.sleep(_PERIOD_SECONDS)
 
@@ -39,6 +41,13 @@ def _loaded(client: Client, prefix: str) -> list[dict[str, Any]]:
 
 def _page(models: list[dict[str, Any]]) -> str:
     return table(map(row, models), ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"))
+
+
+def notes(models: list[dict[str, Any]]) -> list[str]:
+    """A line for each model that was not loaded as asked for: what is otherwise, and how it lies now."""
+    return [
+        f"{model['name']}: {model['reason']} ({model.get('placement', '')})" for model in models if model.get("reason")
+    ]
 
 
 def row(model: dict[str, Any]) -> tuple[str, str, str, str, str, str]:

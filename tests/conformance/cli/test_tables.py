@@ -96,6 +96,14 @@ def test_ps_tells_how_long_a_model_stays(shell: Shell, seconds: float, text: str
         assert shell("ps", server=server).out.splitlines()[1].endswith(f"4096       {text}    ")
 
 
+def test_ps_says_beside_the_table_what_was_not_loaded_as_asked_for(shell: Shell) -> None:
+    model = {"name": "a:latest", "size": 1, "reason": "num_ctx 8192 -> 4096", "placement": "CPU, 1 slot of 4096 tokens"}
+    with scripted({"GET /api/ps": Answer({"models": [model, {"name": "b:latest"}]})}) as server:
+        ran = shell("ps", server=server)
+    assert ran.err == "a:latest: num_ctx 8192 -> 4096 (CPU, 1 slot of 4096 tokens)\n"
+    assert len(ran.out.splitlines()) == 3
+
+
 @pytest.mark.parametrize(("prefix", "count"), [("gem", 1), ("GEM", 0)])
 def test_ps_takes_a_prefix_in_its_own_case(shell: Shell, prefix: str, count: int) -> None:
     model = {**_MODEL, "size_vram": 0, "context_length": 4096, "expires_at": _GONE}
