@@ -3,14 +3,13 @@
 import functools
 import hashlib
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from a3s_power.core.model import ModelFiles
-from a3s_power.engines import ENGINES
+from a3s_power.engines.builds import build
 from a3s_power.engines.engine import Forecast, LoadOptions
 from a3s_power.engines.llamacpp_params import Settings
 from a3s_power.scheduler.need import Need
@@ -64,13 +63,4 @@ def _spelled(weights: str, engine: str, files: ModelFiles, own: tuple[object, ..
     """The file's names are those of blobs, by digest; where the store lies does not matter."""
     named = [Path(path).name for path in files.projectors], [(Path(path).name, by) for path, by in files.adapters]
     rest = msgspec.json.encode((named, own, msgspec.structs.replace(chosen, **_WEIGHTLESS)))
-    return " ".join((weights, engine, _version(engine), hashlib.sha256(rest).hexdigest()[:16]))
-
-
-@functools.cache
-def _version(engine: str) -> str:
-    library = ENGINES[engine].requires if engine in ENGINES else ""
-    try:
-        return metadata.version(library) if library else "-"
-    except metadata.PackageNotFoundError:
-        return "-"
+    return " ".join((weights, engine, build(engine), hashlib.sha256(rest).hexdigest()[:16]))

@@ -7,7 +7,6 @@ machine share it, as they share the slots of a model in memory.
 import functools
 import hashlib
 import shutil
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ import msgspec
 
 from a3s_power.aio import in_thread
 from a3s_power.core.errors import PowerError
-from a3s_power.engines import ENGINES
+from a3s_power.engines.builds import build
 from a3s_power.engines.engine import LoadOptions
 from a3s_power.log import get_logger
 from a3s_power.runner.runner import Runner
@@ -99,19 +98,7 @@ def _key(need: Need, options: LoadOptions) -> str:
         [Path(path).name for path in files.projectors],
         [(Path(path).name, scale) for path, scale in files.adapters],
         need.engine,
-        _version(need.engine, options.program),
+        build(need.engine, options.program),
         (options.context_length, options.parallel, options.kv_cache_type, options.gpu_layers),
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
-
-
-def _version(engine: str, program: str) -> str:
-    """What tells one build of an engine from another."""
-    if program:
-        there = Path(program).stat()
-        return f"{program} {there.st_size} {there.st_mtime_ns}"
-    library = ENGINES[engine].requires if engine in ENGINES else ""
-    try:
-        return metadata.version(library) if library else ""
-    except metadata.PackageNotFoundError:
-        return ""
