@@ -24,26 +24,11 @@ from a3s_power.runner.frames import Embed, Rerank, Run
 from a3s_power.runner.runner import Events
 from a3s_power.scheduler.drafts import DRAFT_TOKENS, Drafting
 from a3s_power.scheduler.need import Ask, Claim, Need
+from tests.llamas import LLAMA
 
 GIB = 1024**3
 
-# A llama of 1.1 billion parameters in Q4_K_M.
-FACTS = Facts(
-    architecture="llama",
-    parameters=1_100_000_000,
-    file_type="Q4_K_M",
-    context_length=131_072,
-    embedding_length=2048,
-    block_count=22,
-    feed_forward=5632,
-    heads=32,
-    kv_heads=(4,) * 22,
-    head_k=64,
-    head_v=64,
-    vocabulary=32_000,
-    weights_bytes=636 * 1024**2,
-)
-
+FACTS = msgspec.structs.replace(LLAMA, parameters=1_100_000_000, context_length=131_072)
 DRAFT = msgspec.structs.replace(
     FACTS, parameters=60_000_000, block_count=2, kv_heads=(4, 4), weights_bytes=64 * 1024**2
 )

@@ -37,11 +37,8 @@ async def _measure(program: Path, environ: Mapping[str, str], cores: int, tell: 
             for engine in best:
                 runner = await spawn(engine, environ=environ)
                 stack.push_async_callback(runner.stop)
-                options = LoadOptions(context_length=1024, batch=512, threads=cores, threads_batch=cores)
-                if engine == OWN:
-                    options = LoadOptions(
-                        context_length=1024, batch=512, threads=cores, threads_batch=cores, program=str(program)
-                    )
+                path = str(program) if engine == OWN else ""
+                options = LoadOptions(context_length=1024, batch=512, threads=cores, threads_batch=cores, program=path)
                 await runner.load(ModelFiles(weights=str(model)), options)
                 runners[engine] = runner
             for number in range(_ROUNDS):

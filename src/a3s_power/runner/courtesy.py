@@ -10,6 +10,7 @@ from typing import Final
 import anyio
 
 from a3s_power.aio import in_thread
+from a3s_power.hardware import priority
 from a3s_power.log import get_logger
 
 log = get_logger(__name__)
@@ -28,14 +29,14 @@ async def courteous(pid: int) -> AsyncIterator[None]:
 
     A niceness could not be taken back without privileges. Where there are no such groups, nothing happens.
     """
-    before = _niceness(pid) if _is_ours(pid) else None
+    before = priority.session(pid) if _is_ours(pid) else None
     behind = before is not None and await in_thread(_put, pid, _BEHIND)
     try:
         yield
     finally:
-        if behind:
+        if before is not None and behind:
             with anyio.CancelScope(shield=True):
-                if not await in_thread(_put, pid, before) and _niceness(pid) is not None:
+                if not await in_thread(_put, pid, before) and priority.session(pid) is not None:
                     log.warning("a model's child stays behind others: its priority cannot be taken back", pid=pid)
 
 
@@ -48,20 +49,11 @@ def _is_ours(pid: int) -> bool:
     return int(fields[1]) == os.getpid()
 
 
-def _niceness(pid: int) -> int | None:
-    """The niceness of a process's group; `None` where there is no group, or no process any more."""
-    try:
-        said = Path(f"/proc/{pid}/autogroup").read_text(encoding="ascii").rpartition(" ")[2].strip()
-    except OSError:
-        return None
-    return int(said) if said.lstrip("-").isdecimal() else None
-
-
-def _put(pid: int, niceness: int | None) -> bool:
+def _put(pid: int, niceness: int) -> bool:
     """Whether the system takes it; it may take one a moment later that it does not take now."""
     for _ in range(_TRIES):
         try:
-            Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
+            priority.set_session(pid, niceness)
         except BlockingIOError:
             time.sleep(_PAUSE)
         except OSError:

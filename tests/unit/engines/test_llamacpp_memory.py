@@ -11,28 +11,15 @@ from a3s_power.core.model import Facts
 from a3s_power.engines import llamacpp_memory
 from a3s_power.engines.engine import LoadOptions
 from a3s_power.engines.llamacpp_params import Machine, Settings, refuse_too_large, settings
+from tests.llamas import LLAMA
 
 X86 = Machine(x86=True)
 GPU = Machine(x86=True, gpu_free_bytes=8 * 1024 * MIB)
 
 # Random models of bench/random_model.py: 1.1 billion parameters in Q4_K_M, 20 million, and 5 million in Q8_0.
-LLAMA = Facts(
-    architecture="llama",
-    file_type="Q4_K_M",
-    context_length=8192,
-    embedding_length=2048,
-    block_count=22,
-    feed_forward=5632,
-    heads=32,
-    kv_heads=(4,) * 22,
-    head_k=64,
-    head_v=64,
-    vocabulary=32000,
-    weights_bytes=667_078_656,
-    rearranged_bytes=477_167_616,
-)
+MADE = msgspec.structs.replace(LLAMA, weights_bytes=667_078_656, rearranged_bytes=477_167_616)
 SMALL = msgspec.structs.replace(
-    LLAMA,
+    MADE,
     embedding_length=512,
     block_count=6,
     feed_forward=1024,
@@ -72,7 +59,7 @@ BERT = Facts(
 )
 # Zeros in the shape of a gemma3 and of a lfm2, whose every second layer has no cache.
 WINDOWED = msgspec.structs.replace(
-    LLAMA,
+    MADE,
     architecture="gemma3",
     embedding_length=512,
     block_count=12,
@@ -85,26 +72,26 @@ WINDOWED = msgspec.structs.replace(
     vocabulary=8192,
 )
 HYBRID = msgspec.structs.replace(
-    LLAMA, architecture="lfm2", embedding_length=512, block_count=8, feed_forward=1024, heads=8, kv_heads=(0, 4) * 4
+    MADE, architecture="lfm2", embedding_length=512, block_count=8, feed_forward=1024, heads=8, kv_heads=(0, 4) * 4
 )
 
 
-def chosen(facts: Facts = LLAMA, machine: Machine = X86, **options: Any) -> Settings:
+def chosen(facts: Facts = MADE, machine: Machine = X86, **options: Any) -> Settings:
     return settings(LoadOptions(**{"context_length": 2048, "batch": 128} | options), facts, machine)
 
 
 @pytest.mark.parametrize(
     ("facts", "options", "cache", "graph"),
     [
-        (LLAMA, {"flash_attention": True}, 44, 13.75),
-        (LLAMA, {"flash_attention": True, "batch": 512}, 44, 55.0),
-        (LLAMA, {"flash_attention": True, "batch": 512, "context_length": 8192}, 176, 61.0),
-        (LLAMA, {"flash_attention": True, "context_length": 8192, "parallel": 2}, 352, 15.25),
-        (LLAMA, {"flash_attention": False}, 44, 39.25),
-        (LLAMA, {"flash_attention": False, "context_length": 512}, 11, 14.5),
-        (LLAMA, {"flash_attention": False, "batch": 512, "context_length": 8192}, 176, 553.0),
-        (LLAMA, {"flash_attention": True, "kv_cache_type": "q8_0", "parallel": 2}, 46.75, 13.75),
-        (LLAMA, {"flash_attention": True, "kv_cache_type": "q4_0", "parallel": 2}, 24.75, 13.75),
+        (MADE, {"flash_attention": True}, 44, 13.75),
+        (MADE, {"flash_attention": True, "batch": 512}, 44, 55.0),
+        (MADE, {"flash_attention": True, "batch": 512, "context_length": 8192}, 176, 61.0),
+        (MADE, {"flash_attention": True, "context_length": 8192, "parallel": 2}, 352, 15.25),
+        (MADE, {"flash_attention": False}, 44, 39.25),
+        (MADE, {"flash_attention": False, "context_length": 512}, 11, 14.5),
+        (MADE, {"flash_attention": False, "batch": 512, "context_length": 8192}, 176, 553.0),
+        (MADE, {"flash_attention": True, "kv_cache_type": "q8_0", "parallel": 2}, 46.75, 13.75),
+        (MADE, {"flash_attention": True, "kv_cache_type": "q4_0", "parallel": 2}, 24.75, 13.75),
         (SMALL, {"flash_attention": False, "parallel": 4}, 48, 10.75),
         (SMALL, {"flash_attention": True, "context_length": 8192}, 48, 4.75),
         (TINY, {"flash_attention": False, "context_length": 8192, "parallel": 2}, 32, 20.88),
@@ -130,7 +117,7 @@ def test_cache_and_graph_are_what_the_dry_run_says(
 @pytest.mark.parametrize(
     ("facts", "options", "taken"),
     [
-        (LLAMA, {"context_length": 512}, 716.3),
+        (MADE, {"context_length": 512}, 716.3),
         (SMALL, {}, 86.9),
         (SMALL, {"context_length": 512, "parallel": 8}, 90.3),
         (SMALL, {"parallel": 2, "batch": 512}, 141.7),
@@ -179,7 +166,7 @@ def test_large_vocabularies_count(vocabulary: int, merges: int, taken: float) ->
 
 
 def test_a_rearranged_copy_beside_the_mapped_file_is_counted() -> None:
-    facts = msgspec.structs.replace(LLAMA, file_type="Q4_0")
+    facts = msgspec.structs.replace(MADE, file_type="Q4_0")
     once, twice = (
         llamacpp_memory.memory_bytes(facts, chosen(facts, use_mmap=mapped, flash_attention=True))
         for mapped in (None, True)
@@ -190,30 +177,30 @@ def test_a_rearranged_copy_beside_the_mapped_file_is_counted() -> None:
 def test_what_no_eviction_makes_room_for_is_refused_with_both_numbers() -> None:
     small = Machine(x86=True, memory_bytes=500 * 10**6)
     with pytest.raises(OutOfMemory, match=r"requires more memory \(8\d\d MB\) than this machine has \(500 MB\)"):
-        refuse_too_large(llamacpp_memory.memory_bytes(LLAMA, chosen()), small)
+        refuse_too_large(llamacpp_memory.memory_bytes(MADE, chosen()), small)
     refuse_too_large(10**15, Machine(x86=True))  # where nobody can tell
 
 
 def test_gpu_memory_is_the_share_of_layers_and_no_more_than_there_was() -> None:
     memory, on_gpu = 1000 * MIB, llamacpp_memory.gpu_bytes
-    assert on_gpu(memory, LLAMA, chosen(machine=X86), X86) == 0
-    assert on_gpu(memory, LLAMA, chosen(machine=GPU), GPU) == memory
-    assert on_gpu(memory, LLAMA, chosen(machine=GPU, gpu_layers=0), GPU) == 0
-    assert on_gpu(memory, LLAMA, chosen(machine=GPU, gpu_layers=11), GPU) == pytest.approx(memory * 11 / 23, rel=0.01)
-    assert on_gpu(10**12, LLAMA, chosen(machine=GPU), GPU) == GPU.gpu_free_bytes
+    assert on_gpu(memory, MADE, chosen(machine=X86), X86) == 0
+    assert on_gpu(memory, MADE, chosen(machine=GPU), GPU) == memory
+    assert on_gpu(memory, MADE, chosen(machine=GPU, gpu_layers=0), GPU) == 0
+    assert on_gpu(memory, MADE, chosen(machine=GPU, gpu_layers=11), GPU) == pytest.approx(memory * 11 / 23, rel=0.01)
+    assert on_gpu(10**12, MADE, chosen(machine=GPU), GPU) == GPU.gpu_free_bytes
 
 
 def test_an_image_encoder_takes_its_weights_and_as_much_again_and_an_adapter_its_file() -> None:
-    alone, setup = llamacpp_memory.memory_bytes(LLAMA, chosen()), chosen()
-    assert llamacpp_memory.memory_bytes(LLAMA, setup, 10 * MIB) - alone == 25 * MIB, "and what reads images"
-    assert llamacpp_memory.memory_bytes(LLAMA, setup, 0, 10 * MIB) - alone == 10 * MIB
+    alone, setup = llamacpp_memory.memory_bytes(MADE, chosen()), chosen()
+    assert llamacpp_memory.memory_bytes(MADE, setup, 10 * MIB) - alone == 25 * MIB, "and what reads images"
+    assert llamacpp_memory.memory_bytes(MADE, setup, 0, 10 * MIB) - alone == 10 * MIB
 
 
 def test_the_engines_own_word_on_its_graph_goes_before_the_formula() -> None:
     setup = chosen()
-    graph = llamacpp_memory.compute_bytes(LLAMA, setup)
-    by_formula = llamacpp_memory.untouched_bytes(LLAMA, setup)
-    assert llamacpp_memory.untouched_bytes(LLAMA, setup, graph=graph + MIB) - by_formula == MIB
+    graph = llamacpp_memory.compute_bytes(MADE, setup)
+    by_formula = llamacpp_memory.untouched_bytes(MADE, setup)
+    assert llamacpp_memory.untouched_bytes(MADE, setup, graph=graph + MIB) - by_formula == MIB
 
 
 @pytest.mark.parametrize(("cache_mib", "kept"), [(0, 1), (20, 1), (60, 4), (10**6, 32)])
@@ -221,9 +208,9 @@ def test_copies_of_windows_stay_within_the_prompt_caches_bytes(cache_mib: int, k
     # A copy is 7.5 MiB, and there are two slots.
     setup = chosen(WINDOWED, parallel=2, prompt_cache_mib=cache_mib)
     assert llamacpp_memory.checkpoints(WINDOWED, setup) == kept
-    assert llamacpp_memory.checkpoints(LLAMA, setup) == 32
+    assert llamacpp_memory.checkpoints(MADE, setup) == 32
 
 
 def test_models_of_other_kinds_are_no_known_ones() -> None:
-    assert llamacpp_memory.is_known(LLAMA)
+    assert llamacpp_memory.is_known(MADE)
     assert not llamacpp_memory.is_known(HYBRID)

@@ -17,26 +17,12 @@ from a3s_power.engines.llamacpp_params import (
     Settings,
     settings,
 )
+from tests.llamas import LLAMA
 
 X86 = Machine(x86=True)
 ARM = Machine(x86=False)
 GPU = Machine(x86=True, gpu_free_bytes=8 * 1024 * MIB)
 
-# The 1.1B llama of the fact sheet's table, in Q4_K_M.
-LLAMA = Facts(
-    architecture="llama",
-    file_type="Q4_K_M",
-    context_length=8192,
-    embedding_length=2048,
-    block_count=22,
-    feed_forward=5632,
-    heads=32,
-    kv_heads=(4,) * 22,
-    head_k=64,
-    head_v=64,
-    vocabulary=32000,
-    weights_bytes=636 * MIB,
-)
 BERT = msgspec.structs.replace(LLAMA, architecture="bert", causal=False, pooling=1, context_length=512)
 
 
