@@ -1,8 +1,8 @@
 """The engine alone: generations with nobody listening, so that what a server adds to them can be told."""
 
+import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from a3s_power.core.options import DEFAULTS, Options
 from a3s_power.engines.engine import Engine, Job, Piece
@@ -16,8 +16,24 @@ def measured(engine: Engine, prompts: Sequence[str], tokens: int, watched: Job) 
 
     Raises what the engine raises for one of them.
     """
-    with ThreadPoolExecutor(max(1, len(prompts))) as threads:
-        return tuple(threads.map(lambda prompt: _stream(engine, prompt, tokens, watched), prompts))
+    # An executor would bring the logging module into every child.
+    found: list[Stream] = []
+    errors: list[Exception] = []
+
+    def run(prompt: str) -> None:
+        try:
+            found.append(_stream(engine, prompt, tokens, watched))
+        except Exception as error:  # noqa: BLE001 -- the thread's edge: raised again below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(prompt,), daemon=True) for prompt in prompts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return tuple(found)
 
 
 def _stream(engine: Engine, prompt: str, tokens: int, watched: Job) -> Stream:
