@@ -1,9 +1,9 @@
 """Our server on the engine that was built here, against llama-bench of the same build and against the prebuilt engine.
 
-    python -m bench.native --home HOME --model 1B.gguf [--rounds 5] [--threads N] [--json FILE]
+    python -m bench.native --home HOME --model 1B.gguf [--alike] [--rounds 5] [--threads N] [--json FILE]
 
 HOME is where `A3S_POWER_HOME=HOME a3s-power engine build` put the engine. In each round, in turns: llama-bench at its
-own defaults, our server on that engine, our server on the prebuilt one; a prompt of 512 tokens, and an answer of 128
+own defaults, or with the settings that our server chose (`--alike`), our server on that engine, our server on the prebuilt one; a prompt of 512 tokens, and an answer of 128
 behind a short prompt. Of the server, the speed of prompts is what the engine says it took; that of answers is by the
 client's clock, from its request to the last byte, less the prompt.
 """
@@ -27,6 +27,7 @@ from bench.sides import installed
 from tests.served import Served, served, until
 
 _PROMPT_TOKENS: Final = 512
+_SPARE: Final = 4
 _OUTPUT_TOKENS: Final = 128
 _NAME: Final = "bench"
 _LEAST: Final = 0.97
@@ -49,9 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path)
-    parser.add_argument(
-        "--bench-flags", default="", help="more flags for llama-bench, as one text: the server's settings"
-    )
+    parser.add_argument("--alike", action="store_true", help="llama-bench with the settings that the server chose")
     asked = parser.parse_args()
     shelf = Shelf(asked.home / "engines")
     built = shelf.built()[-1]
@@ -71,13 +70,16 @@ def _rounds(asked: argparse.Namespace, shelf: Shelf, built: Built) -> dict[str, 
         for server in servers.values():
             _read(server, -1, asked.threads)
         bench = asked.home / "engines" / built.name / BENCH
+        program = str(shelf.program(built.name))
+        more = _alike(program) if asked.alike else []
+        print(f"  the server's engine: {' '.join(_alike(program))}", flush=True)
         for number in range(asked.rounds):
             turns = ["llama-bench", *servers]
             for name in turns if number % 2 else reversed(turns):
                 speed = (
                     _of_server(servers[name], number, asked.threads)
                     if name in servers
-                    else _of_bench(bench, asked.model, asked.threads, asked.bench_flags.split())
+                    else _of_bench(bench, asked.model, asked.threads, more)
                 )
                 found[name].append(speed)
                 print(
@@ -122,9 +124,23 @@ def _of_server(server: Served, number: int, threads: int) -> Speed:
 def _read(server: Served, number: int, threads: int) -> Any:  # noqa: ANN401 -- JSON
     """What the server says of having read a prompt."""
     words = " ".join(f"w{number}x{word}" for word in range(_PROMPT_TOKENS))
-    asked = {"model": _NAME, "raw": True, "stream": False, "prompt": words[: _PROMPT_TOKENS * 2]}
+    tokens = server.post("/api/tokenize", {"model": _NAME, "text": words, "add_special": False})["tokens"]
+    # A few less than llama-bench reads: a text is not always read as the tokens that it was made of, and a token more
+    # than a multiple of 256 would have many more of the cache looked at.
+    part = {"model": _NAME, "tokens": tokens[: _PROMPT_TOKENS - _SPARE]}
+    asked = {"model": _NAME, "raw": True, "stream": False, "prompt": server.post("/api/detokenize", part)["text"]}
     options = {"temperature": 0, "num_thread": threads, "num_predict": 1}
-    return server.post("/api/generate", {**asked, "options": options}, timeout=600)
+    read = server.post("/api/generate", {**asked, "options": options}, timeout=600)
+    assert _PROMPT_TOKENS - 2 * _SPARE <= read["prompt_eval_count"] <= _PROMPT_TOKENS, read
+    return read
+
+
+def _alike(program: str) -> list[str]:
+    """The flags for llama-bench that set it up as the running llama-server is."""
+    lines = (each.read_bytes().split(b"\0") for each in Path("/proc").glob("[0-9]*/cmdline"))
+    words = next([word.decode() for word in line] for line in lines if line[0].decode() == program)
+    said = [text for flag in ("-b", "-ub", "-fa", "-lm") for text in (flag, words[words.index(flag) + 1])]
+    return [*said, "--repack", str(int("--repack" in words))]
 
 
 def _of_bench(bench: Path, model: Path, threads: int, more: list[str]) -> Speed:
