@@ -3,9 +3,10 @@
     python -m bench.native --home HOME --model 1B.gguf [--alike] [--rounds 5] [--threads N] [--json FILE]
 
 HOME is where `A3S_POWER_HOME=HOME a3s-power engine build` put the engine. In each round, in turns: llama-bench at its
-own defaults, or with the settings that our server chose (`--alike`), our server on that engine, our server on the prebuilt one; a prompt of 512 tokens, and an answer of 128
-behind a short prompt. Of the server, the speed of prompts is what the engine says it took; that of answers is by the
-client's clock, from its request to the last byte, less the prompt.
+own defaults, or with the settings that our server chose (`--alike`), our server on that engine, our server on the
+prebuilt one; a prompt of 512 tokens, and an answer of 128 behind a short prompt. Of the server, the speed of prompts is
+what the engine says it took; that of answers is by the client's clock, from its request to the last byte, less the
+prompt.
 """
 
 import argparse
