@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from a3s_power.core.errors import EngineMissing
 from a3s_power.core.model import ModelFiles
+from a3s_power.engines.barriers import unbound
 from a3s_power.engines.llamacpp_draft import KEY_TOKENS, LEAST_CHANCE
 from a3s_power.engines.llamacpp_media import least_tokens
 from a3s_power.engines.llamacpp_params import Machine, Settings
@@ -32,7 +33,8 @@ def library() -> Native:
         raise EngineMissing(f"llama.cpp's prebuilt library needs a processor with {needs}; build xllamacpp from source")
     try:
         # In a child only, and only when a model is loaded: 100 MB of native code.
-        import xllamacpp  # noqa: PLC0415
+        with unbound():
+            import xllamacpp  # noqa: PLC0415
     except ImportError as error:
         raise EngineMissing(f"llama.cpp's library (xllamacpp) cannot be imported: {error}") from error
     return xllamacpp

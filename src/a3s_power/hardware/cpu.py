@@ -12,6 +12,11 @@ def cores(root: Path, allowed: frozenset[int] | None = None) -> int:
     return max(1, min([physical, *_quotas(root)]))
 
 
+def processors() -> int:
+    """What this process's threads can be bound to; 0 where they cannot be bound."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+
+
 def _affinity() -> frozenset[int]:
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))

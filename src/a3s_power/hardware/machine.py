@@ -18,6 +18,7 @@ _X86: Final = frozenset({"x86_64", "AMD64", "i386", "i686"})
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """What this process may use. `cores` are physical ones; bytes are of main memory, 0 where nobody can tell.
 
+    `processors` are all that threads can be bound to, halves of cores included, 0 where they cannot be bound.
     `process_bytes` is what a single process may take, 0 for no limit.
 
     `gpu_troubles` say why graphics processors could not be read that may be there; with `gpus_blind` nobody could be
@@ -28,6 +29,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     cores: int
     memory_bytes: int
     free_bytes: int
+    processors: int = 0
     process_bytes: int = 0
     gpus: tuple[Gpu, ...] = ()
     gpu_troubles: tuple[str, ...] = ()
@@ -46,6 +48,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             cores=cpu.cores(root),
             memory_bytes=total,
             free_bytes=free,
+            processors=cpu.processors(),
             process_bytes=memory.a_process(root),
             gpus=found.gpus,
             gpu_troubles=found.troubles,

@@ -35,6 +35,8 @@ log = get_logger(__name__)
 
 _LEAST_WATCH: Final = 0.01
 """Seconds between two looks at a child."""
+_BINDABLE: Final = "llamacpp"
+"""The engine whose own threads alone are bound, and let go again while others compute (`engines/barriers.py`)."""
 _SETTLE: Final = 0.1
 """And at cards that a child has left."""
 
@@ -132,8 +134,9 @@ class Loading:
         if overruled := placement.overruled(need, claim, options) | dict(fit.reasons):
             log.warning("model is not loaded quite as asked for", model=child, **overruled)
             child.reason = ", ".join(f"{name} {change}" for name, change in overruled.items())
-        visible = graphics.environment(need, fit, self._machine, self._settings)
-        runner = child.runner = await self._spawned(need.engine, visible)
+        environment = graphics.environment(need, fit, self._machine, self._settings)
+        environment |= placement.binding(options, self._machine) if need.engine == _BINDABLE else {}
+        runner = child.runner = await self._spawned(need.engine, environment)
         try:
             async with courteous(runner.pid) if busy else nullcontext():
                 loaded = await self._watched(child, runner, options, progressed)

@@ -179,6 +179,17 @@ def plan(need: Need, claim: Claim, machine: Machine, settings: Settings, childre
     )
 
 
+def binding(options: LoadOptions, machine: Machine) -> dict[str, str]:
+    """The variables by which OpenMP keeps each thread to a processor of its own, where an engine takes all of them.
+
+    Beside one busy processor an engine on two was measured 1.33 times as fast so: its threads do not come to lie on the
+    same one. An engine that leaves some free is not bound, since whatever is busy there could not leave either.
+    """
+    fewest = min(options.threads, options.threads_batch)
+    takes_all = not machine.gpus and fewest == machine.processors > 1
+    return {"OMP_PROC_BIND": "true"} if takes_all else {}
+
+
 def overruled(need: Need, claim: Claim, options: LoadOptions) -> dict[str, str]:
     """The options that were asked for and not given as asked, for the log."""
     said = need.options

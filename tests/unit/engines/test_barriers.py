@@ -1,6 +1,7 @@
 """Threads that make an engine's give way while others compute; each case is a process with an OpenMP of its own."""
 
 import ctypes.util
+import os
 import subprocess
 import sys
 
@@ -28,6 +29,26 @@ barriers.crowded(others=False)
 print(settled(before) == before)
 """
 
+BOUND = """
+import ctypes, os, threading
+from a3s_power.engines.barriers import Barriers, unbound
+allowed = os.sched_getaffinity(0)
+with unbound():
+    library = ctypes.CDLL("libgomp.so.1")
+print(os.sched_getaffinity(0) == allowed)
+library.GOMP_parallel(ctypes.CDLL(None).free, None, ctypes.c_uint(len(allowed)), ctypes.c_uint(0))
+os.sched_setaffinity(0, allowed)
+def places():
+    return sorted(len(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task"))
+bound = [1] * (len(allowed) - 1) + [len(allowed)]
+print(places() == bound)
+barriers = Barriers(len(allowed))
+barriers.crowded(others=True)
+print(set(places()) == {len(allowed)})
+barriers.crowded(others=False)
+print(places()[: len(bound) - 1] == bound[:-1])
+"""
+
 linux = pytest.mark.skipif(
     sys.platform != "linux" or ctypes.util.find_library("gomp") is None, reason="needs GCC's OpenMP"
 )
@@ -42,6 +63,14 @@ def test_more_threads_than_processors_while_others_compute_and_none_of_them_afte
 @linux
 def test_where_no_openmp_is_loaded_nothing_happens() -> None:
     assert _said("not loaded", 2) == "True\nTrue\n"
+
+
+@linux
+@pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda _: ())(0)) < 2, reason="needs two processors")
+def test_bound_threads_are_let_go_while_others_compute_and_nothing_else_is_ever_bound() -> None:
+    environ = {"PATH": os.environ["PATH"], "OMP_PROC_BIND": "true"}
+    said = subprocess.check_output([sys.executable, "-c", BOUND], text=True, env=environ)
+    assert said == "True\n" * 4
 
 
 def _said(loaded: str, threads: int) -> str:

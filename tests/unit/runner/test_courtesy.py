@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from a3s_power.runner.courtesy import courteous
@@ -32,6 +33,16 @@ async def test_it_is_behind_others_meanwhile_and_not_afterwards(child: subproces
     assert niceness(child.pid) == 0
     async with courteous(child.pid):
         assert niceness(child.pid) > 0
+    assert niceness(child.pid) == 0
+
+
+async def test_it_counts_for_more_after_a_while(child: subprocess.Popen[bytes]) -> None:
+    async with courteous(child.pid, 0.2):
+        first = niceness(child.pid)
+        with anyio.fail_after(30):
+            while niceness(child.pid) == first:
+                await anyio.sleep(0.01)
+        assert 0 < niceness(child.pid) < first
     assert niceness(child.pid) == 0
 
 

@@ -348,3 +348,22 @@ def test_automatic_slots_take_the_share_of_the_free_memory(
 ) -> None:
     options = planned(a_need(**said), Settings(num_parallel=-1), a_machine(free_bytes=free))
     assert (options.parallel, options.context_length) == (slots, context)
+
+
+@pytest.mark.parametrize(
+    ("processors", "threads", "threads_batch", "bound"),
+    [
+        pytest.param(2, 2, 2, True, id="all of them"),
+        pytest.param(2, 1, 2, False, id="all of them for prompts only"),
+        pytest.param(4, 3, 4, False, id="one is left to others"),
+        pytest.param(4, 2, 2, False, id="halves of cores are left"),
+        pytest.param(1, 1, 1, False, id="there is one"),
+        pytest.param(0, 2, 2, False, id="nothing can be bound"),
+    ],
+)
+def test_threads_keep_to_a_processor_each_where_they_take_all(
+    processors: int, threads: int, threads_batch: int, bound: bool
+) -> None:
+    options = msgspec.structs.replace(planned(a_need()), threads=threads, threads_batch=threads_batch)
+    machine = a_machine(processors=processors)
+    assert placement.binding(options, machine) == ({"OMP_PROC_BIND": "true"} if bound else {})
