@@ -14,7 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from a3s_power import engines
+from a3s_power.engines.engine import LoadOptions
+from a3s_power.hardware.machine import Machine
+from a3s_power.scheduler import placement
 from bench.clients import pause
 
 _PROGRESS = b'"prompt_progress"'
@@ -23,10 +28,7 @@ _PROGRESS = b'"prompt_progress"'
 def main() -> None:
     """Load the model as our child does, then run rounds until the input ends."""
     # Only in this process: the measuring one must not hold the library.
-    import msgspec  # noqa: PLC0415
-
     from a3s_power.core.model import ModelFiles  # noqa: PLC0415
-    from a3s_power.engines.engine import LoadOptions  # noqa: PLC0415
     from a3s_power.engines.llamacpp import LlamaCpp  # noqa: PLC0415
 
     order = json.loads(sys.stdin.readline())
@@ -94,13 +96,14 @@ class Bare:
     def __init__(self, weights: Path, options: dict[str, Any], environ: dict[str, str]) -> None:
         """`options` are LoadOptions by name."""
         # As a child of the server has it. The rest would make the engine read the standard input for itself.
+        loaded = msgspec.convert(options, LoadOptions)
         spin = {name: value for name, value in engines.find("llamacpp").environment if name.startswith("GOMP_")}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.bare"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environ | spin,
+            env=environ | spin | placement.binding("llamacpp", loaded, Machine.look()),
             text=True,
             # As a child of the server: Linux shares processors out among sessions.
             start_new_session=True,

@@ -14,7 +14,9 @@ from a3s_power.core.errors import PowerError
 from a3s_power.core.model import Model, ModelFiles
 from a3s_power.core.names import ModelName
 from a3s_power.engines.engine import LoadOptions
+from a3s_power.hardware.machine import Machine
 from a3s_power.runner.process import RunnerProcess, spawn
+from a3s_power.scheduler import placement
 
 
 class Bare:
@@ -28,7 +30,8 @@ class Bare:
 
     def __enter__(self) -> Self:
         """Load the model. Raises what a load raises."""
-        self._runner: RunnerProcess = self._loop.run(spawn(self._engine, environ=paths.environment()))
+        environ = paths.environment() | placement.binding(self._engine, self._options, Machine.look())
+        self._runner: RunnerProcess = self._loop.run(spawn(self._engine, environ=environ))
         try:
             self._loop.run(self._runner.load(self._files, self._options))
         except BaseException:

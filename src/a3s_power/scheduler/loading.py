@@ -35,8 +35,6 @@ log = get_logger(__name__)
 
 _LEAST_WATCH: Final = 0.01
 """Seconds between two looks at a child."""
-_BINDABLE: Final = "llamacpp"
-"""The engine whose own threads alone are bound, and let go again while others compute (`engines/barriers.py`)."""
 _SETTLE: Final = 0.1
 """And at cards that a child has left."""
 
@@ -135,7 +133,7 @@ class Loading:
             log.warning("model is not loaded quite as asked for", model=child, **overruled)
             child.reason = ", ".join(f"{name} {change}" for name, change in overruled.items())
         environment = graphics.environment(need, fit, self._machine, self._settings)
-        environment |= placement.binding(options, self._machine) if need.engine == _BINDABLE else {}
+        environment |= placement.binding(need.engine, options, self._machine)
         runner = child.runner = await self._spawned(need.engine, environment)
         try:
             async with courteous(runner.pid) if busy else nullcontext():

@@ -56,6 +56,9 @@ _SPARE_CORE_FROM: Final = 4
 _CHILDREN_AT_FULL: Final = 2
 """So many children may each use all cores; more of them share, or their threads wait for one another."""
 
+_BINDABLE: Final = "llamacpp"
+"""The engine whose own threads alone are bound, and let go again while others compute (`engines/barriers.py`)."""
+
 _MOST_THREADS_A_CORE: Final = 2
 """Whatever is asked for: some hundred threads that spin at barriers take the machine from everybody on it."""
 
@@ -179,14 +182,14 @@ def plan(need: Need, claim: Claim, machine: Machine, settings: Settings, childre
     )
 
 
-def binding(options: LoadOptions, machine: Machine) -> dict[str, str]:
+def binding(engine: str, options: LoadOptions, machine: Machine) -> dict[str, str]:
     """The variables by which OpenMP keeps each thread to a processor of its own, where an engine takes all of them.
 
     Beside one busy processor an engine on two was measured 1.33 times as fast so: its threads do not come to lie on the
     same one. An engine that leaves some free is not bound, since whatever is busy there could not leave either.
     """
     fewest = min(options.threads, options.threads_batch)
-    takes_all = not machine.gpus and fewest == machine.processors > 1
+    takes_all = engine == _BINDABLE and not machine.gpus and fewest == machine.processors > 1
     return {"OMP_PROC_BIND": "true"} if takes_all else {}
 
 
