@@ -61,6 +61,10 @@ class Drafts:
         self._facts: dict[str, Facts | str] = {}
         self._reading = threading.Lock()
 
+    def reads(self, model: Model) -> bool:
+        """Whether there are files to read to equip it; else it is equipped."""
+        return bool(model.files.draft) or self._word(model) not in {"", NGRAM, NONE}
+
     def equipped(self, model: Model) -> Model:
         """The model with the draft model that the operator gives it, or without its own; reads files."""
         word, draft = self._word(model), model.files.draft

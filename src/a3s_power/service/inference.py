@@ -9,7 +9,7 @@ import msgspec
 
 from a3s_power.aio import in_thread
 from a3s_power.core.caller import caller, ignored
-from a3s_power.core.errors import ModelNotFound, NotAllowed
+from a3s_power.core.errors import ModelNotFound, NotAllowed, PowerError
 from a3s_power.core.events import Done, Event, Waiting
 from a3s_power.core.model import Model
 from a3s_power.core.names import ModelName
@@ -195,13 +195,21 @@ class LocalInference:
 
     async def _model(self, request: Request) -> Model:
         try:
-            model = await in_thread(self._read, request.model)
+            model = self._known(request.model) or await in_thread(self._read, request.model)
         except ModelNotFound:
             raise ModelNotFound(request.shown) from None
         if isinstance(request, Embed) and request.exact and model.name != request.model:
             raise ModelNotFound(request.shown)
         checks.check_runnable(request, model)
         return model
+
+    def _known(self, name: ModelName) -> Model | None:
+        """The model where hardly anything has to be read for it: a thread would take longer than that."""
+        try:
+            model = self._store.models.known(name)
+        except PowerError:
+            return None
+        return None if model is None or self._drafts.reads(model) else model
 
     def _read(self, name: ModelName) -> Model:
         return self._drafts.equipped(self._store.models.read(name))

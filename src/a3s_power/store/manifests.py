@@ -72,6 +72,14 @@ class Manifests:
                 log.debug("manifest went away while it was looked up", model=name)
         raise ModelNotFound(name.short)
 
+    def exact(self, name: ModelName) -> Stored | None:
+        """The manifest of a name that is written as it is stored; `None` without one. Raises BadManifest."""
+        with refusals():
+            try:
+                return self._stored(name)
+            except FileNotFoundError:
+                return None
+
     def find(self, name: ModelName) -> ModelName | None:
         """The name of the manifest this name means, `None` without one: case is ignored where the spelling differs."""
         with refusals():

@@ -76,18 +76,37 @@ class Models:
                 raise ModelNotFound(name.short) from error
         return self._model(self._manifests.read(name))
 
+    def known(self, name: ModelName) -> Model | None:
+        """The same of a model that is remembered as it still is, under the name as it is stored; `None` otherwise.
+
+        Reads one small file, which takes less than to have a thread do it.
+
+        Raises:
+            BadManifest: its manifest cannot be read.
+            BlobNotFound: a blob of it is gone.
+        """
+        stored = self._manifests.exact(name)
+        return None if stored is None else self._remembered(stored)
+
     def _model(self, stored: Stored) -> Model:
+        model = self._remembered(stored)
+        if model is not None:
+            return model
+        model = self._load(stored)
+        with self._mutex:
+            self._read[stored.digest] = model
+            if len(self._read) > _KEPT:
+                self._read.popitem(last=False)
+        return model
+
+    def _remembered(self, stored: Stored) -> Model | None:
         with self._mutex:
             model = self._read.get(stored.digest)
             if model is not None:
                 self._read.move_to_end(stored.digest)
         # Looked for each time: they may be gone, and files that blobs refer to may have changed or moved.
         if model is None or model.files != self._files(stored):
-            model = self._load(stored)
-            with self._mutex:
-                self._read[stored.digest] = model
-                if len(self._read) > _KEPT:
-                    self._read.popitem(last=False)
+            return None
         if (model.name, model.modified) == (stored.name, stored.modified):
             return model
         return msgspec.structs.replace(model, name=stored.name, modified=stored.modified)

@@ -81,6 +81,23 @@ def test_the_operators_draft_model_stands_in_for_the_modelfiles(small: Path, tmp
     assert drafts.of(Need(model=model)).kind == "model"
 
 
+@pytest.mark.parametrize(
+    ("words", "draft", "reads"),
+    [
+        ([], "", False),
+        (["ngram"], "", False),
+        (["none"], "", False),
+        ([], "d", True),
+        (["none"], "d", True),
+        (["a=b"], "", True),
+    ],
+)
+def test_files_are_read_only_where_there_may_be_a_draft_model(words: list[str], draft: str, reads: bool) -> None:
+    drafts, model = _drafts(*words), a_model("a", draft=draft)
+    assert drafts.reads(model) is reads
+    assert reads or drafts.equipped(model) is model
+
+
 def test_a_draft_model_that_is_not_there_is_told_and_found_once_it_is(tmp_path: Path) -> None:
     path = tmp_path / "late.gguf"
     drafts = _drafts()

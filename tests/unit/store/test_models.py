@@ -8,7 +8,7 @@ import pytest
 
 from a3s_power.core import manifest as types
 from a3s_power.core.digests import Digest
-from a3s_power.core.errors import BadFile, BadManifest, ModelNotFound
+from a3s_power.core.errors import BadFile, BadManifest, BlobNotFound, ModelNotFound
 from a3s_power.core.manifest import ConfigBlob, Layer, Manifest, write_manifest
 from a3s_power.core.messages import Message
 from a3s_power.core.model import Facts
@@ -113,6 +113,26 @@ def test_reading_again_reads_nothing_again(store: Store) -> None:
     second = store.models.read(named("n"))
     assert second == msgspec.structs.replace(first, name=named("n"), modified=second.modified)
     assert second.facts is first.facts
+
+
+def test_a_model_is_known_once_it_was_read_and_under_its_own_spelling_only(store: Store) -> None:
+    assert store.models.known(named("m")) is None
+    add_model(store, "m")
+    assert store.models.known(named("m")) is None
+    first = store.models.read(named("m"))
+    assert store.models.known(named("m")) is first
+    assert store.models.read(named("M")) is first
+    assert store.models.known(named("M")) is None
+    add_model(store, "m", (types.SYSTEM, b"new"))
+    assert store.models.known(named("m")) is None
+
+
+def test_a_known_model_whose_weights_went_away_is_not_known(store: Store) -> None:
+    manifest = add_model(store, "m")
+    store.models.read(named("m"))
+    store.blobs.remove(manifest.layers[0].blob)
+    with pytest.raises(BlobNotFound):
+        store.models.known(named("m"))
 
 
 def test_a_new_time_is_seen_and_a_new_manifest_too(store: Store) -> None:
