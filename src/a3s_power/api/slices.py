@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 _AT_ONCE: Final = 4096
-"""Numbers that are written in about three milliseconds."""
+"""Numbers that are written in less than a millisecond."""
 
 
 async def written(vectors: Sequence[Sequence[float]], write: Callable[[Sequence[float]], bytes]) -> bytes:

@@ -28,6 +28,7 @@ from a3s_power.core.errors import PowerError
 from a3s_power.core.names import ModelName
 from a3s_power.core.weights import Weights
 from a3s_power.engines import backends
+from a3s_power.hardware.priority import short_turns
 from a3s_power.native.shelf import Choice
 from a3s_power.scheduler.devices import Gpus, Wishes, models
 from a3s_power.scheduler.fixed import Fixed
@@ -66,6 +67,8 @@ def serve(words: tuple[str, ...], *, host: str | None, port: int | None, listen_
     _tell(loaded)
     _tell_engine(loaded.config)
     listener = listening(loaded.config.address) if listen_fd is None else socket.socket(fileno=listen_fd)
+    # Engines keep all processors busy, and whoever asks meanwhile should not have to wait for the end of their turn.
+    short_turns()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(loaded.config, listener, watched=listen_fd is not None))
 

@@ -5,7 +5,8 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from a3s_power.api.ollama.goform import JSON, JSON_UTF8, NDJSON, error_line, float64, refusal
+from a3s_power.api.ollama.gofloats import float64
+from a3s_power.api.ollama.goform import JSON, JSON_UTF8, NDJSON, error_line, refusal
 from a3s_power.api.streams import Form
 from a3s_power.core.errors import BadTemplate, PowerError
 from a3s_power.core.events import Done, Event, Logprob, Text, Thinking, TokenLogprob, ToolCalls

@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from a3s_power.api.asked import local_name, options, stays
 from a3s_power.api.endpoint import Call
-from a3s_power.api.ollama.goform import JSON_UTF8, answer, float32s, float64, refusal
+from a3s_power.api.ollama.gofloats import float32s, float64
+from a3s_power.api.ollama.goform import JSON_UTF8, answer, refusal
 from a3s_power.api.ollama.gojson import GoStruct, Integer
 from a3s_power.api.ollama.wire import sent
 from a3s_power.api.slices import written

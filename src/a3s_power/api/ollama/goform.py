@@ -1,15 +1,9 @@
-"""JSON answers written as Go writes them: escapes, numbers, times, and what an error looks like."""
+"""JSON answers written as Go writes them: escapes, times, and what an error looks like."""
 
-import math
-import operator
-import struct
 import time
-from array import array
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from starlette.responses import Response
 
 from a3s_power.core.errors import PowerError, PromptTooLong
@@ -107,83 +101,3 @@ def local_time(moment: datetime) -> str:
 def after_nanoseconds(nanoseconds: int) -> datetime:
     """The moment so long after now."""
     return datetime.fromtimestamp(time.time() + nanoseconds / 10**9, UTC)
-
-
-def float64(value: float) -> bytes:
-    """The shortest text that reads back as this 64-bit number."""
-    return _as_go(repr(float(value))).encode()
-
-
-def float32s(values: Sequence[float]) -> bytes:
-    """A list of numbers, each the shortest text that reads back as the same 32-bit number."""
-    exact = array("f", values)
-    texts = _digits(exact, 8)
-    for index in _where(texts, exact, agrees=False):
-        texts[index] = f"{exact[index]:.9g}"
-    # Seven digits are enough for two of five, six for few of those.
-    seven = _digits(exact, 7)
-    fewer = _where(seven, exact)
-    for index in fewer:
-        texts[index] = seven[index]
-    left = array("f", [exact[index] for index in fewer])
-    for place in _where(_digits(left, 6), left):
-        texts[fewer[place]] = _shortest(left[place], seven[fewer[place]])
-    joined = ",".join(texts)
-    if "e" in joined:
-        joined = ",".join([_as_go(text) if "e" in text else text for text in texts])
-    return f"[{joined}]".encode()
-
-
-def _digits(values: Sequence[float], count: int) -> list[str]:
-    """All of them with so many digits, by one call: a vector has hundreds."""
-    return (f"%.{count}g " * len(values) % tuple(values)).split()
-
-
-def _where(texts: Iterable[str], exact: "array[float]", *, agrees: bool = True) -> list[int]:
-    """The places of the texts that read back as the number, or of the others."""
-    same = map(operator.eq, array("f", map(float, texts)), exact)
-    return [place for place, each in enumerate(same) if each is agrees]
-
-
-def _shortest(value: float, seven_digits: str) -> str:
-    """Where six digits are enough, fewer may be, and what is left out need not even be zeros then."""
-    shorter = (f"{value:.{digits}g}" for digits in range(1, 7))
-    return next((text for text in shorter if _is_float32(float(text), value)), seven_digits)
-
-
-def _is_float32(written: float, value: float) -> bool:
-    try:
-        return bool(struct.unpack("<f", struct.pack("<f", written))[0] == value)
-    except OverflowError:
-        return False
-
-
-def _as_go(text: str) -> str:
-    """Python's shortest number in Go's form: no `.0`, an exponent only below 1e-6 and from 1e21 on."""
-    mantissa, _, exponent = text.partition("e")
-    if not exponent:
-        return text.removesuffix(".0")
-    digits, power = mantissa.replace(".", ""), int(exponent)
-    sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
-    digits = digits.rstrip("0") or "0"
-    if -6 <= power < 0:
-        return f"{sign}0.{'0' * (-power - 1)}{digits}"
-    if 0 <= power < 21:
-        whole = digits.ljust(power + 1, "0")
-        return sign + whole[: power + 1] + (f".{whole[power + 1 :]}" if len(whole) > power + 1 else "")
-    tail = f".{digits[1:]}" if len(digits) > 1 else ""
-    return f"{sign}{digits[0]}{tail}e{power:+d}"
-
-
-def with_go_floats(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
-    """The value with its floats written as Go writes those of model files, which are of 32 bits."""
-    match value:
-        case float() if not math.isfinite(value):
-            return None
-        case float():
-            return msgspec.Raw(float32s([value])[1:-1] if _is_float32(value, value) else float64(value))
-        case dict():
-            return {key: with_go_floats(each) for key, each in value.items()}
-        case list() | tuple():
-            return [with_go_floats(each) for each in value]
-    return value

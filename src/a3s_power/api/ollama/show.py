@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from a3s_power.api.asked import local_name
 from a3s_power.api.endpoint import Call
-from a3s_power.api.ollama.goform import answer, local_time, quoted, with_go_floats
+from a3s_power.api.ollama.gofloats import with_go_floats
+from a3s_power.api.ollama.goform import answer, local_time, quoted
 from a3s_power.api.ollama.gojson import GoStruct
 from a3s_power.api.ollama.models import Details
 from a3s_power.api.ollama.wire import sent
