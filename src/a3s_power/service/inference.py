@@ -194,10 +194,12 @@ class LocalInference:
                 yield Timed(events, watch, self._scheduler, self._counters, need.model, guessed=guessed)
 
     async def _model(self, request: Request) -> Model:
-        try:
-            model = self._known(request.model) or await in_thread(self._read, request.model)
-        except ModelNotFound:
-            raise ModelNotFound(request.shown) from None
+        model = self._known(request.model)
+        if model is None:
+            try:
+                model = await in_thread(self._read, request.model)
+            except ModelNotFound:
+                raise ModelNotFound(request.shown) from None
         if isinstance(request, Embed) and request.exact and model.name != request.model:
             raise ModelNotFound(request.shown)
         checks.check_runnable(request, model)
