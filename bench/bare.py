@@ -96,14 +96,14 @@ class Bare:
     def __init__(self, weights: Path, options: dict[str, Any], environ: dict[str, str]) -> None:
         """`options` are LoadOptions by name."""
         # As a child of the server has it. The rest would make the engine read the standard input for itself.
-        loaded = msgspec.convert(options, LoadOptions)
         spin = {name: value for name, value in engines.find("llamacpp").environment if name.startswith("GOMP_")}
+        bound = placement.binding("llamacpp", msgspec.convert(options, LoadOptions), Machine.look(environ=environ))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.bare"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environ | spin | placement.binding("llamacpp", loaded, Machine.look()),
+            env=environ | spin | bound,
             text=True,
             # As a child of the server: Linux shares processors out among sessions.
             start_new_session=True,

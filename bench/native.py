@@ -63,24 +63,24 @@ def main() -> None:
 
 def _rounds(asked: argparse.Namespace, shelf: Shelf, built: Built) -> dict[str, list[Speed]]:
     found: dict[str, list[Speed]] = {"llama-bench": [], "native": [], "wheel": []}
+    program = str(shelf.program(built.name))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         servers = {
-            name: stack.enter_context(_server(Path(folder) / name, asked.model.resolve(), program, asked.threads))
-            for name, program in {"native": str(shelf.program(built.name)), "wheel": ""}.items()
+            name: stack.enter_context(_server(Path(folder) / name, asked.model.resolve(), path, asked.threads))
+            for name, path in {"native": program, "wheel": ""}.items()
         }
         for server in servers.values():
             _read(server, -1, asked.threads)
         bench = asked.home / "engines" / built.name / BENCH
-        program = str(shelf.program(built.name))
-        more = _alike(program) if asked.alike else []
-        print(f"  the server's engine: {' '.join(_alike(program))}", flush=True)
+        alike = _alike(program)
+        print(f"  the server's engine: {' '.join(alike)}", flush=True)
         for number in range(asked.rounds):
             turns = ["llama-bench", *servers]
             for name in turns if number % 2 else reversed(turns):
                 speed = (
                     _of_server(servers[name], number, asked.threads)
                     if name in servers
-                    else _of_bench(bench, asked.model, asked.threads, more)
+                    else _of_bench(bench, asked.model, asked.threads, alike if asked.alike else [])
                 )
                 found[name].append(speed)
                 print(

@@ -52,8 +52,10 @@ class Barriers:
 def unbound() -> Iterator[None]:
     """OpenMP may be loaded inside, and binds the thread that does so: all that it starts later would be, too."""
     allowed = _allowed()
-    yield
-    _bind({0: allowed})
+    try:
+        yield
+    finally:
+        _bind({0: allowed})
 
 
 def _bound() -> dict[int, set[int]]:

@@ -14,13 +14,15 @@ def cores(root: Path, allowed: frozenset[int] | None = None) -> int:
 
 def processors() -> int:
     """What this process's threads can be bound to; 0 where they cannot be bound."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    return len(_bindable())
 
 
 def _affinity() -> frozenset[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
+    return _bindable() or frozenset(range(os.cpu_count() or 1))
+
+
+def _bindable() -> frozenset[int]:
+    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
 
 
 def _siblings(root: Path, allowed: frozenset[int]) -> set[str]:

@@ -186,7 +186,7 @@ def binding(engine: str, options: LoadOptions, machine: Machine) -> dict[str, st
     """The variables by which OpenMP keeps each thread to a processor of its own, where an engine takes all of them.
 
     Beside one busy processor an engine on two was measured 1.33 times as fast so: its threads do not come to lie on the
-    same one. An engine that leaves some free is not bound, since whatever is busy there could not leave either.
+    same one. An engine that leaves some free is not bound: its threads go to those by themselves.
     """
     fewest = min(options.threads, options.threads_batch)
     takes_all = engine == _BINDABLE and not machine.gpus and fewest == machine.processors > 1

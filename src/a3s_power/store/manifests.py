@@ -60,16 +60,12 @@ class Manifests:
 
     def read(self, name: ModelName) -> Stored:
         """The manifest of a name, in whatever case the name is written. Raises ModelNotFound and BadManifest."""
-        with refusals():
-            try:
-                return self._stored(name)
-            except FileNotFoundError:
-                found = self.find(name)
-            try:
-                if found is not None:
-                    return self._stored(found)
-            except FileNotFoundError:
-                log.debug("manifest went away while it was looked up", model=name)
+        if (stored := self.exact(name)) is not None:
+            return stored
+        if (found := self.find(name)) is not None:
+            if (stored := self.exact(found)) is not None:
+                return stored
+            log.debug("manifest went away while it was looked up", model=name)
         raise ModelNotFound(name.short)
 
     def exact(self, name: ModelName) -> Stored | None:
