@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.served import DEADLINE, environment, free_port, served, until
+from tests.turns import turn
 
 
 def _serve(home: Path, *args: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -99,6 +100,14 @@ def test_an_open_address_is_warned_of(tmp_path: Path) -> None:
     with served(tmp_path, "--host", "0.0.0.0") as server:
         assert "level=WARN source=serve.py:" in server.log()
         assert f'can use, change and delete models" address=http://0.0.0.0:{server.port}' in server.log()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has such turns")
+def test_it_runs_in_shorter_turns_than_others(tmp_path: Path) -> None:
+    if not turn().nanoseconds:
+        pytest.skip("this system tells no turns")
+    with served(tmp_path) as server:
+        assert turn(server.process.pid).nanoseconds < turn().nanoseconds
 
 
 def test_its_answers_carry_a_date_and_no_name(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
 
 from a3s_power.aio import task_group
@@ -336,6 +337,15 @@ async def test_a_child_that_cannot_be_started_ends_nothing_but_its_load(
                 await used(scheduler, a_need(engine="broken"))
             assert type(error.value) is seen
             assert await used(scheduler, a_need()) == 1
+
+
+async def test_a_child_that_takes_all_processors_has_a_place_for_each_thread() -> None:
+    for processors, environment in {2: {"OMP_PROC_BIND": "true"}, 4: {}}.items():
+        children = FakeChildren()
+        machine = msgspec.structs.replace(MACHINE, cores=2, processors=processors)
+        async with a_scheduler(children, machine=machine) as scheduler:
+            await used(scheduler, a_need())
+        assert children.visible == [environment]
 
 
 async def test_a_load_without_progress_is_given_up() -> None:
