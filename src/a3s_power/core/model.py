@@ -1,6 +1,7 @@
 """Model: a manifest read in full, ready to be asked what the model is and can do."""
 
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import msgspec
@@ -85,7 +86,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     parent: str = ""
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True):
+class Model(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A model read in full. `template` is the Go template of its TEMPLATE layer, empty without one.
 
     `weights` is the digest under which a runner is shared; `parameters` is the params layer as it stands there, read
@@ -107,7 +108,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...] = ()
     capabilities: tuple[Capability, ...] = ()
 
-    @property
+    @cached_property
     def asked(self) -> Asked:
         """The options of the Modelfile's PARAMETER lines."""
         return Asked.read(self.parameters)

@@ -21,6 +21,7 @@ from a3s_power.prompt.capabilities import capabilities
 from a3s_power.store import layers
 from a3s_power.store.blobs import Blobs
 from a3s_power.store.files import refusals
+from a3s_power.store.glances import Glances
 from a3s_power.store.manifests import Manifests, Stored
 
 log = get_logger(__name__)
@@ -41,12 +42,14 @@ class Models:
         self,
         blobs: Blobs,
         manifests: Manifests,
+        glances: Glances,
         install: Callable[[ModelName], bool],
         *,
         prefer_go: bool | None = None,
     ) -> None:
         self._blobs = blobs
         self._manifests = manifests
+        self._glances = glances
         self._install = install
         self._prefer_go = prefer_go
         self._read: OrderedDict[Digest, Model] = OrderedDict()
@@ -79,14 +82,20 @@ class Models:
     def known(self, name: ModelName) -> Model | None:
         """The same of a model that is remembered as it still is, under the name as it is stored; `None` otherwise.
 
-        Reads one small file, which takes less than to have a thread do it.
+        Reads one small file at most, which takes less than to have a thread do it. For one thread.
 
         Raises:
             BadManifest: its manifest cannot be read.
             BlobNotFound: a blob of it is gone.
         """
+        if (model := self._glances.model(name)) is not None:
+            return model
+        manifest = self._glances.manifest(name)
         stored = self._manifests.exact(name)
-        return None if stored is None else self._remembered(stored)
+        model = None if stored is None else self._remembered(stored)
+        if model is not None:
+            self._glances.keep(model, manifest)
+        return model
 
     def _model(self, stored: Stored) -> Model:
         model = self._remembered(stored)

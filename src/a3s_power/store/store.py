@@ -11,6 +11,7 @@ from a3s_power.log import get_logger
 from a3s_power.store import bundled, prune
 from a3s_power.store.blobs import Blobs
 from a3s_power.store.files import refusals
+from a3s_power.store.glances import Glances
 from a3s_power.store.layout import Layout
 from a3s_power.store.lock import StoreLock
 from a3s_power.store.manifests import Manifests
@@ -44,7 +45,7 @@ class Store:
         self.blobs = Blobs(self._layout, self._lock)
         self.partials = Partials(self._layout, self._lock)
         self.manifests = Manifests(self._layout)
-        self.models = Models(self.blobs, self.manifests, self._install, prefer_go=prefer_go)
+        self.models = Models(self.blobs, self.manifests, Glances(self._layout), self._install, prefer_go=prefer_go)
 
     @property
     def root(self) -> Path:
