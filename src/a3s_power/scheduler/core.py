@@ -20,7 +20,7 @@ from a3s_power.scheduler import devices
 from a3s_power.scheduler.commands import Command, Grant, Load, Reject, Unload
 from a3s_power.scheduler.instances import Instance, Instances, State
 from a3s_power.scheduler.line import Line, Waiter
-from a3s_power.scheduler.need import Ask, difference
+from a3s_power.scheduler.need import Ask, Claim, Need, alike, difference
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +50,17 @@ class Core:
         self._all_served = True
         """Whether there is an instance for everybody who waits; then nobody needs to look for one who has none."""
         self._closed = False
+
+    def claimed(self, need: Need) -> Claim | None:
+        """What a need like this one came to when the instance was loaded that can serve it.
+
+        `None` without one, and where it got less context than it wants: by now there may be memory for that.
+        """
+        instance = self._instances.get(need.key)
+        if instance is None or not instance.takes_asks or not alike(instance.ask.need, need):
+            return None
+        claim = instance.ask.claim
+        return claim if claim.asked_context <= claim.options.context_length else None
 
     def requested(self, ask: Ask, now: float) -> list[Command]:
         """An ask comes: it is granted, waits, or is rejected."""

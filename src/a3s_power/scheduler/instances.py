@@ -48,9 +48,14 @@ class Instance:
         """When it has been kept long enough, should nobody ask."""
         return self.used + self.keep_alive
 
+    @property
+    def takes_asks(self) -> bool:
+        """Whether it serves anybody else, now or when it is loaded or has a slot."""
+        return self.state is not State.LEAVING and not self.retired
+
     def serves(self, waiter: Waiter) -> bool:
         """Whether it can serve this ask, now or when it is loaded or has a slot."""
-        return self.state is not State.LEAVING and not self.retired and waiter.fits(self.number, self.ask)
+        return self.takes_asks and waiter.fits(self.number, self.ask)
 
     def prolong(self, ask: Ask) -> None:
         """What an ask says of the keep-alive holds for those after it, too; but nobody shortens that of a pin."""

@@ -119,7 +119,7 @@ class Scheduler:
             LoadFailed: the model could not be loaded; so do all errors of `Runner.load`.
         """
         self._tuner.asked()
-        claim = self._loading.claim(need)
+        claim = self._core.claimed(need) or self._loading.claim(need)
         ticket = next(self._tickets)
         context = 0 if need.options.num_ctx is None else claim.options.context_length
         tenant = self._tenants[ticket] = Tenant(need.context or context, tell, shift=need.shift)

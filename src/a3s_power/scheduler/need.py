@@ -1,6 +1,7 @@
 """Need, Claim and Ask: what a request wants of a model, and whether a loaded one serves it."""
 
 import math
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -77,6 +78,20 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float = math.inf
 
 
+_load_options: Final = attrgetter(*LOAD)
+
+
+def alike(had: Need, wants: Need) -> bool:
+    """Whether the two would be loaded in the same way. Both have the same key."""
+    return (
+        had.model.files is wants.model.files
+        and had.engine == wants.engine
+        and had.shift == wants.shift
+        and had.drafting == wants.drafting
+        and _load_options(had.options) == _load_options(wants.options)
+    )
+
+
 _COUNTS: Final = frozenset({"num_thread", "num_thread_batch"})
 
 
@@ -88,7 +103,7 @@ def difference(loaded: Ask, asked: Ask) -> str | None:
     weights are a reload and not a second runner, as there; so is another engine. Both asks have the same key.
     """
     had, wants = loaded.need, asked.need
-    if had is wants:
+    if had is wants or (loaded.claim is asked.claim and alike(had, wants)):
         return None
     if had.engine != wants.engine:
         return "engine"

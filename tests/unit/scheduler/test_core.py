@@ -3,12 +3,14 @@
 import math
 from typing import Any
 
+import msgspec
 import pytest
 
 from a3s_power.core.durations import NEVER
 from a3s_power.core.errors import Busy, LoadFailed, QueueFull
 from a3s_power.scheduler.commands import Command, Grant, Load, Reject, Unload
 from a3s_power.scheduler.core import Core, Limits
+from a3s_power.scheduler.drafts import Drafting
 from a3s_power.scheduler.line import BATCH_WAITS
 from a3s_power.scheduler.need import Ask
 from tests.scheduling import a_model, an_ask
@@ -560,3 +562,53 @@ def test_news_of_a_child_that_is_no_more_changes_nothing() -> None:
     assert core.gone(1, 2) == core.loaded(1, 1, 2) == core.retire(1, 2) == core.left(1, 2) == []
     assert core.load_failed(1, LoadFailed("late"), 2) == []
     assert core.instances == 0
+
+
+def test_a_need_like_the_one_that_was_loaded_for_comes_to_the_same() -> None:
+    core, ask = a_core(), an_ask(1, num_ctx=8192)
+    assert core.claimed(ask.need) is None
+    core.requested(ask, 0)
+    assert core.claimed(ask.need) is ask.claim
+    core.loaded(1, 1, 1)
+    again = msgspec.structs.replace(ask.need, client="other", keep_alive=5.0)
+    assert core.claimed(again) is ask.claim
+    copy = msgspec.structs.replace(again, model=msgspec.structs.replace(again.model, name=a_model("b").name))
+    assert core.claimed(copy) is ask.claim
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"num_ctx": 4096},
+        {"num_ctx": 8192, "num_thread": 3},
+        {"num_ctx": 8192, "shift": False},
+        {"num_ctx": 8192, "engine": "llamaserver"},
+        {"num_ctx": 8192, "embedding": True},
+        {"num_ctx": 8192, "projectors": ("/p",)},
+        {"num_ctx": 8192, "drafting": Drafting(kind="ngram", tokens=6)},
+        {"num_ctx": 8192, "name": "b"},
+    ],
+)
+def test_any_other_need_is_reckoned_anew(other: dict[str, Any]) -> None:
+    core = a_core()
+    ready(core, an_ask(1, num_ctx=8192), 1)
+    assert core.claimed(an_ask(2, **other).need) is None
+
+
+def test_a_context_that_memory_had_no_room_for_is_reckoned_anew() -> None:
+    ask = an_ask(1)
+    cut = msgspec.structs.replace(ask, claim=msgspec.structs.replace(ask.claim, asked_context=8192))
+    core = a_core()
+    ready(core, cut, 1)
+    assert core.claimed(cut.need) is None
+
+
+def test_what_is_about_to_leave_stands_for_nothing() -> None:
+    core, ask = a_core(), an_ask(1)
+    ready(core, ask, 1)
+    core.retire(1, 1)
+    assert core.claimed(ask.need) is None
+    other = a_core()
+    ready(other, ask, 1)
+    other.close(1)
+    assert other.claimed(ask.need) is None
