@@ -4,10 +4,11 @@ To be given to uvicorn as its `http`; everything it adds happens per request or 
 """
 
 import asyncio
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from a3s_power.api.heads import Heads
 from a3s_power.core import limits
 from a3s_power.log import get_logger
 
@@ -22,6 +23,7 @@ class Connection(HttpToolsProtocol):
     head_seconds: ClassVar[float] = 10.0
     stall_seconds: ClassVar[float] = 60.0
 
+    _heads: Heads
     _head_bytes = 0
     _in_head = True
     _head_timer: asyncio.TimerHandle | None = None
@@ -29,7 +31,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Wait for the first request, not for ever."""
-        super().connection_made(transport)
+        self._heads = Heads(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self._heads))
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -57,6 +60,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         if self._head_timer is not None:
             self._head_timer.cancel()
+        self._heads.expect()
         super().on_headers_complete()
 
     def pause_writing(self) -> None:

@@ -1,5 +1,6 @@
 """Hosts: by which names a request may call this server, so that a foreign name that points here finds nothing."""
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -11,6 +12,9 @@ _LOCAL_ENDINGS: Final = (".localhost", ".local", ".internal")
 _PRIVATE: Final = tuple(
     ipaddress.ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
+
+_KEPT: Final = 64
+"""Headers whose answer is remembered: a server has few names."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Called = Literal["address", "name", "anything"]
@@ -26,11 +30,13 @@ class Hosts:
         self._names = {name.lower() for name in (*allowed, hostname, "localhost", "")}
         self._addresses = {address for text in (*addresses, *self._names) if (address := _address(text))}
         self._looks = is_loopback(bound) or bool(set(allowed))
+        self._judged = functools.lru_cache(_KEPT)(self._judge)
 
     def called(self, host: str) -> Called | None:
         """By what a `Host` header calls us; `None` when it may not."""
-        if not self._looks:
-            return "anything"
+        return self._judged(host) if self._looks else "anything"
+
+    def _judge(self, host: str) -> Called | None:
         form = _HOST.fullmatch(host)
         if form is None:
             return None

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import struct
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +20,8 @@ from tests.fakes import FakeInference, service
 from tests.running import playing
 
 _DEADLINE = 20.0
+_DATA_SEGMENTS_IN = 152
+"""Where `struct tcp_info` of Linux counts the packets with words in them that came in."""
 
 
 class Endless(FakeInference):
@@ -96,6 +100,16 @@ def test_a_client_that_leaves_ends_an_embedding(tmp_path: Path) -> None:
         with _asked(port, "/api/embed", input="x"):
             assert inference.began.wait(_DEADLINE)
         assert inference.ended.wait(_DEADLINE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts packets by what Linux tells of a connection")
+@pytest.mark.parametrize("path", ["/api/chat", "/api/show"])
+def test_an_answer_begins_with_a_single_packet(tmp_path: Path, path: str) -> None:
+    """Its head comes with its first words, and so wakes its client once."""
+    with playing(service(tmp_path, Endless(Text("a")))) as port, _asked(port, path) as client:
+        assert client.recv(65536).partition(b"\r\n\r\n")[2]
+        told = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        assert struct.unpack_from("=I", told, _DATA_SEGMENTS_IN) == (1,)
 
 
 @pytest.mark.usefixtures("quick")
