@@ -59,6 +59,21 @@ async def test_jobs_run_side_by_side(tmp_path: Path) -> None:
         assert (runner.busy, runner.draining) == (1, 0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="counts how often a thread has slept by what Linux tells")
+async def test_a_child_that_speaks_does_not_wake_its_ear(tmp_path: Path) -> None:
+    """The thread that reads sleeps through all that the parent takes in, for there is nothing for it to read."""
+    async with loaded("llamacpp", tmp_path) as runner:
+        before = slept(runner.pid)
+        said = await events(runner, raw("la " * 20, num_predict=200, ignore_eos=True))
+        assert len(said) > 100
+        assert slept(runner.pid) - before < 20
+
+
+def slept(thread: int) -> int:
+    status = Path(f"/proc/{thread}/task/{thread}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
 async def test_leaving_cancels_the_job_and_its_slot_is_let_go(tmp_path: Path) -> None:
     async with loaded(TARGET, tmp_path) as runner:
         waits = []

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import os
+import selectors
 import socket
 import sys
 import threading
@@ -84,8 +85,14 @@ class Child:
 
     def _messages(self) -> Iterator[ToRunner]:
         reader: FrameReader[ToRunner] = FrameReader(ToRunner)  # type: ignore[arg-type]  # a union is no type to mypy
-        while data := self._link.recv(_READ_BYTES):
-            yield from reader.feed(data)
+        # Who waits in `recv` is woken by Linux, too, whenever the parent has read: after each token, for nothing.
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self._link, selectors.EVENT_READ)
+            while True:
+                waiting.select()
+                if not (data := self._link.recv(_READ_BYTES)):
+                    return
+                yield from reader.feed(data)
 
     def _loads(self, message: frames.Load) -> bool:
         try:
