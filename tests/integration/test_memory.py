@@ -3,9 +3,11 @@
 import os
 import resource
 import signal
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -92,24 +94,48 @@ def test_a_server_with_too_few_addresses_for_a_model_refuses_it_with_both_number
 @pytest.fixture
 def group() -> Iterator[Path]:
     """A control group of our own with a limit on memory, beneath the one that we are in."""
-    mine = next((line[4:] for line in Path("/proc/self/cgroup").read_text().split() if line.startswith("0::/")), "")
-    parent = Path("/sys/fs/cgroup") / mine
-    passed_on = parent / "cgroup.subtree_control"
-    if not passed_on.exists() or "memory" not in passed_on.read_text() or not os.access(parent, os.W_OK):
-        pytest.skip("needs a control group, version 2, that may make groups with a limit on memory")
+    parent, limit = limited_groups()
+    if parent is None or not os.access(parent, os.W_OK):
+        pytest.skip("needs a control group that may make groups with a limit on memory")
     folder = parent / f"a3s-power-test-{os.getpid()}"
     folder.mkdir()
     try:
-        (folder / "memory.max").write_text(f"{300 * MIB}")
+        (folder / limit).write_text(f"{300 * MIB}")
         yield folder
     finally:
         folder.rmdir()
 
 
+@contextmanager
+def within(group: Path) -> Iterator[None]:
+    """This process is in the group meanwhile, and so is all that it starts."""
+    own = str(os.getpid())
+    (group / "cgroup.procs").write_text(own)
+    try:
+        yield
+    finally:
+        (group.parent / "cgroup.procs").write_text(own)
+
+
+def limited_groups() -> tuple[Path | None, str]:
+    """The group in which groups can be made whose memory has a limit, and what the file of the limit is called."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines() if sys.platform == "linux" else []
+    groups = {names: path.lstrip("/") for _, names, path in (line.split(":", 2) for line in lines)}
+    mounts = Path("/sys/fs/cgroup")
+    if "memory" in groups:
+        return mounts / "memory" / groups["memory"], "memory.limit_in_bytes"
+    passed_on = mounts / groups.get("", "") / "cgroup.subtree_control"
+    here = passed_on.exists() and "memory" in passed_on.read_text()
+    return passed_on.parent if here else None, "memory.max"
+
+
 def test_a_server_in_a_group_with_too_little_memory_for_a_model_refuses_it_and_lives(
     tmp_path: Path, group: Path
 ) -> None:
-    with served(tmp_path) as server:
-        (group / "cgroup.procs").write_text(str(server.process.pid))
-        assert "than is available (46 MB)" in refused(server)
+    with within(group), served(tmp_path) as server:
+        for _ in range(2):
+            text = refused(server)
+            assert "model requires more system memory (" in text
+            assert "than is available (46 MB)" in text
         assert server.get("/api/version")
+        assert server.children() == []
