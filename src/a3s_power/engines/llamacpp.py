@@ -13,7 +13,14 @@ import msgspec
 
 from a3s_power.core.errors import EngineFailed, LoadFailed, PromptTooLong
 from a3s_power.core.model import Facts, ModelFiles
-from a3s_power.engines import llamacpp_draft, llamacpp_dry, llamacpp_library, llamacpp_media, llamacpp_memory
+from a3s_power.engines import (
+    llamacpp_draft,
+    llamacpp_dry,
+    llamacpp_library,
+    llamacpp_media,
+    llamacpp_memory,
+    llamacpp_pages,
+)
 from a3s_power.engines import llamacpp_wire as wire
 from a3s_power.engines.barriers import Barriers
 from a3s_power.engines.engine import Forecast, Job, Loaded, LoadOptions, Outcome, Piece, Scores, Vectors
@@ -73,6 +80,9 @@ class LlamaCpp:
         refuse_too_large(memory, machine)
         _tell_of_unused(files, chosen, projector)
         self._start(chosen, files, projector)
+        if chosen.gives_back:
+            for file in filter(None, (files.weights, files.draft if chosen.draft == "model" else "")):
+                llamacpp_pages.give_back(file, _header(file))
         self._barriers = Barriers(min(chosen.threads, chosen.threads_batch))
         props = self._socket.ask("/props")
         self._bos, self._context = props["bos_token"], props["default_generation_settings"]["n_ctx"]

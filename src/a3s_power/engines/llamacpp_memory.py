@@ -55,10 +55,18 @@ def memory_bytes(facts: Facts, chosen: Settings, projector_bytes: int = 0, adapt
 
 def loaded_bytes(facts: Facts, chosen: Settings) -> int:
     """What it takes when it has loaded the weights and answered nothing."""
-    copied = facts.rearranged_bytes if chosen.repack and chosen.load_mode.startswith("MMAP") else 0
+    twice = chosen.repack and chosen.load_mode.startswith("MMAP") and not chosen.gives_back
+    copied = facts.rearranged_bytes if twice else 0
     tables = _TOKEN_BYTES * facts.vocabulary + _MERGE_BYTES * facts.merges
     template = min(_TEMPLATE_BYTES * len(facts.chat_template), _LONGEST_TEMPLATE)
     return facts.weights_bytes + copied + cache_bytes(facts, chosen) + tables + template + _PROCESS_BYTES
+
+
+def shared_bytes(facts: Facts, chosen: Settings) -> int:
+    """What of that all children share that map the file."""
+    if not chosen.load_mode.startswith("MMAP"):
+        return 0
+    return facts.weights_bytes - (facts.rearranged_bytes if chosen.gives_back else 0)
 
 
 def untouched_bytes(facts: Facts, chosen: Settings, *, projector_bytes: int = 0, graph: int | None = None) -> int:

@@ -3,6 +3,7 @@
 The choices were measured for the engine's CPU build; what changes them are the weights' type and the kind of machine.
 """
 
+import sys
 from typing import Final, Literal
 
 import msgspec
@@ -30,6 +31,9 @@ _LEAST_NARROW: Final = 64
 
 # Without flash attention generation is faster on a CPU, and the scores of a micro-batch need this much at most.
 _SCORES_BYTES: Final = 128 * MIB
+
+_GIVES_BACK: Final = sys.platform == "linux"
+"""Whether mapped pages can be given back: elsewhere nobody tells where a file lies."""
 
 # On x86 these gain from a second, rearranged copy of the weights; all others only pay for it.
 _REPACKED: Final = frozenset({"Q4_0", "IQ4_NL"})
@@ -65,7 +69,10 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """llama.cpp's parameters, by meaning. `context` is in tokens for each slot."""
+    """llama.cpp's parameters, by meaning. `context` is in tokens for each slot.
+
+    `gives_back` is whether the file's pages leave memory again where a rearranged copy of them was made.
+    """
 
     context: int
     parallel: int
@@ -77,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     main_gpu: int | None
     tensor_split: tuple[float, ...]
     load_mode: LoadMode
+    gives_back: bool
     repack: bool
     flash_attention: FlashAttention
     cache_type: str
@@ -120,6 +128,7 @@ def settings(options: LoadOptions, facts: Facts, machine: Machine) -> Settings:
     repack, flash_attention = tuned or _untuned(options, facts, context * narrow, slow=slow)
     if flash_attention == "DISABLED" and options.flash_attention is None:
         micro_batch = narrow
+    load_mode, gives_back = _load_mode(options, copied=repack and slow)
     return Settings(
         context=context,
         parallel=options.parallel,
@@ -130,7 +139,8 @@ def settings(options: LoadOptions, facts: Facts, machine: Machine) -> Settings:
         gpu_layers=options.gpu_layers,
         main_gpu=options.main_gpu,
         tensor_split=options.tensor_split,
-        load_mode=_load_mode(options, copied=repack and slow),
+        load_mode=load_mode,
+        gives_back=gives_back,
         repack=repack,
         flash_attention=flash_attention,
         cache_type=options.kv_cache_type,
@@ -175,12 +185,13 @@ def _batch(options: LoadOptions, context: int, *, embedding: bool, on_gpu: bool)
     return options.batch or (_GPU_BATCH if on_gpu else _CPU_BATCH)
 
 
-def _load_mode(options: LoadOptions, *, copied: bool) -> LoadMode:
-    # With a copy, mapped pages of the file would be in memory a second time.
-    mapped = not copied if options.use_mmap is None else options.use_mmap
+def _load_mode(options: LoadOptions, *, copied: bool) -> tuple[LoadMode, bool]:
+    """How the file is read, and whether its pages are given back: with a copy they are in memory a second time."""
+    gives_back = copied and _GIVES_BACK and not options.use_mlock and not options.program
+    mapped = gives_back or not copied if options.use_mmap is None else options.use_mmap
     if options.use_mlock:
-        return "MMAP_MLOCK" if mapped else "MLOCK"
-    return "MMAP" if mapped else "NONE"
+        return "MMAP_MLOCK" if mapped else "MLOCK", False
+    return "MMAP" if mapped else "NONE", mapped and gives_back
 
 
 def _tuned(options: LoadOptions, facts: Facts, scores: int) -> tuple[bool, FlashAttention] | None:

@@ -56,6 +56,16 @@ def best(
     return min(good, key=lambda rates: (rates.repack, prefer == "memory" and not rates.flash_attention, -rates.behind))
 
 
+def faster(one: Rates, other: Rates) -> Rates:
+    """The best of two measurements of a setting: whatever disturbs makes it slower."""
+    return msgspec.structs.replace(
+        one,
+        prompt=max(one.prompt, other.prompt),
+        first=max(one.first, other.first),
+        behind=max(one.behind, other.behind),
+    )
+
+
 def whole(rates: Rates, share: float, layers: float) -> Rates:
     """The speed of a model, from that of one with the `share` of its layers, which are `layers` of the work in there.
 

@@ -90,7 +90,7 @@ def facts(header: Header) -> Facts:
         sliding_window=header.count("attention.sliding_window"),
         vocabulary=_items(header.key_values.get(_TOKENS)) or header.count("vocab_size"),
         weights_bytes=sum(tensor.size for tensor in header.tensors),
-        rearranged_bytes=sum(tensor.size for tensor in header.tensors if _is_rearranged(tensor)),
+        rearranged_bytes=sum(tensor.size for tensor in header.tensors if is_rearranged(tensor)),
         merges=_items(header.key_values.get(_MERGES)),
         pooling=next(iter(header.counts("pooling_type")), None),
         chat_template=header.text(_CHAT_TEMPLATE),
@@ -106,6 +106,14 @@ def file_type(header: Header) -> str:
     return _FILE_TYPES.get(number, "unknown") if isinstance(number, int) else "unknown"
 
 
+def is_rearranged(tensor: TensorInfo) -> bool:
+    """Whether an engine may copy it in another order: matrices that are multiplied with, of some types.
+
+    Of the vocabulary's table only rows are taken.
+    """
+    return tensor.type in _REARRANGED and len(tensor.shape) > 1 and tensor.name != _TABLE
+
+
 def kind_of(header: Header) -> Kind:
     """Which layer of a model the file is, as Ollama decides."""
     match header.text("general.type"):
@@ -118,11 +126,6 @@ def kind_of(header: Header) -> Kind:
         if header.count("vision.block_count") or (header.architecture == "clip" and encodes):
             return "projector"
     return "model"
-
-
-def _is_rearranged(tensor: TensorInfo) -> bool:
-    """Matrices that are multiplied with; of the vocabulary's table only rows are taken."""
-    return tensor.type in _REARRANGED and len(tensor.shape) > 1 and tensor.name != _TABLE
 
 
 def _kv_heads(header: Header) -> tuple[int, ...]:

@@ -323,5 +323,5 @@ def weighed(need: Need, options: LoadOptions, asked_context: int, machine: Machi
     memory += llamacpp_draft.memory_bytes(need.drafting.facts, chosen, facts.vocabulary)
     if taken := seen(options, chosen):
         memory = min(taken, max(memory, usable_bytes(machine))) if machine.memory_bytes else taken
-    shared = facts.weights_bytes if chosen.load_mode.startswith("MMAP") else 0
-    return Claim(options=options, asked_context=asked_context, memory_bytes=memory, shared_bytes=min(shared, memory))
+    shared = min(llamacpp_memory.shared_bytes(facts, chosen), memory)
+    return Claim(options=options, asked_context=asked_context, memory_bytes=memory, shared_bytes=shared)

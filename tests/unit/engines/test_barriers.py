@@ -38,15 +38,17 @@ with unbound():
 print(os.sched_getaffinity(0) == allowed)
 library.GOMP_parallel(ctypes.CDLL(None).free, None, ctypes.c_uint(len(allowed)), ctypes.c_uint(0))
 os.sched_setaffinity(0, allowed)
+# Those of before: what a crowd is made of comes later, a thread for each, and where that lies is of no matter.
+engine = os.listdir("/proc/self/task")
 def places():
-    return sorted(len(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task"))
+    return sorted(len(os.sched_getaffinity(int(task))) for task in engine)
 bound = [1] * (len(allowed) - 1) + [len(allowed)]
 print(places() == bound)
 barriers = Barriers(len(allowed))
 barriers.crowded(others=True)
 print(set(places()) == {len(allowed)})
 barriers.crowded(others=False)
-print(places()[: len(bound) - 1] == bound[:-1])
+print(places() == bound)
 """
 
 linux = pytest.mark.skipif(
@@ -67,7 +69,7 @@ def test_where_no_openmp_is_loaded_nothing_happens() -> None:
 
 @linux
 @pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda _: ())(0)) < 2, reason="needs two processors")
-def test_bound_threads_are_let_go_while_others_compute_and_nothing_else_is_ever_bound() -> None:
+def test_bound_threads_are_let_go_while_others_compute_and_bound_again_afterwards() -> None:
     environ = {"PATH": os.environ["PATH"], "OMP_PROC_BIND": "true"}
     said = subprocess.check_output([sys.executable, "-c", BOUND], text=True, env=environ)
     assert said == "True\n" * 4

@@ -167,11 +167,12 @@ def test_large_vocabularies_count(vocabulary: int, merges: int, taken: float) ->
 
 def test_a_rearranged_copy_beside_the_mapped_file_is_counted() -> None:
     facts = msgspec.structs.replace(MADE, file_type="Q4_0")
-    once, twice = (
-        llamacpp_memory.memory_bytes(facts, chosen(facts, use_mmap=mapped, flash_attention=True))
-        for mapped in (None, True)
-    )
-    assert twice - once == facts.rearranged_bytes
+    read = chosen(facts, use_mmap=False, flash_attention=True)
+    kept, given = (msgspec.structs.replace(read, load_mode="MMAP", gives_back=back) for back in (False, True))
+    twice, *once = (llamacpp_memory.memory_bytes(facts, each) for each in (kept, given, read))
+    assert [twice - each for each in once] == [facts.rearranged_bytes] * 2
+    shared = [llamacpp_memory.shared_bytes(facts, each) for each in (kept, given, read)]
+    assert shared == [facts.weights_bytes, facts.weights_bytes - facts.rearranged_bytes, 0]
 
 
 def test_what_no_eviction_makes_room_for_is_refused_with_both_numbers() -> None:

@@ -94,24 +94,45 @@ def test_batches_are_small_where_a_cancel_has_to_wait_for_them(
 
 
 @pytest.mark.parametrize(
-    ("kind", "machine", "use_mmap", "repack", "mode"),
+    ("kind", "machine", "said", "repack", "mode", "gives_back"),
     [
-        ("Q4_K_M", X86, None, False, "MMAP"),
-        ("Q8_0", X86, None, False, "MMAP"),
-        ("F16", X86, False, False, "NONE"),
-        ("Q4_0", X86, None, True, "NONE"),
-        ("IQ4_NL", X86, None, True, "NONE"),
-        ("Q4_0", X86, True, True, "MMAP"),
-        ("Q4_0", ARM, None, True, "MMAP"),
-        ("Q4_K_M", ARM, None, True, "MMAP"),
-        ("Q4_K_M", GPU, None, True, "MMAP"),
+        ("Q4_K_M", X86, {}, False, "MMAP", False),
+        ("Q8_0", X86, {}, False, "MMAP", False),
+        ("F16", X86, {"use_mmap": False}, False, "NONE", False),
+        ("Q4_0", X86, {}, True, "MMAP", True),
+        ("IQ4_NL", X86, {}, True, "MMAP", True),
+        ("Q4_0", X86, {"use_mmap": True}, True, "MMAP", True),
+        ("Q4_0", X86, {"use_mmap": False}, True, "NONE", False),
+        # Locked pages stay, and those of another process are not ours to give back.
+        ("Q4_0", X86, {"use_mlock": True}, True, "MLOCK", False),
+        ("Q4_0", X86, {"program": "/bin/llama-server"}, True, "NONE", False),
+        ("Q4_0", ARM, {}, True, "MMAP", False),
+        ("Q4_K_M", ARM, {}, True, "MMAP", False),
+        ("Q4_K_M", GPU, {}, True, "MMAP", False),
     ],
 )
 def test_weights_are_rearranged_only_where_that_pays_and_then_not_held_twice(
-    kind: str, machine: Machine, use_mmap: bool | None, repack: bool, mode: str
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    machine: Machine,
+    said: dict[str, Any],
+    *,
+    repack: bool,
+    mode: str,
+    gives_back: bool,
 ) -> None:
-    chosen = _chosen(msgspec.structs.replace(LLAMA, file_type=kind), machine, use_mmap=use_mmap)
-    assert (chosen.repack, chosen.load_mode) == (repack, mode)
+    monkeypatch.setattr("a3s_power.engines.llamacpp_params._GIVES_BACK", True)
+    chosen = _chosen(msgspec.structs.replace(LLAMA, file_type=kind), machine, **said)
+    assert (chosen.repack, chosen.load_mode, chosen.gives_back) == (repack, mode, gives_back)
+
+
+def test_where_no_pages_can_be_given_back_a_file_that_is_rearranged_is_not_mapped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("a3s_power.engines.llamacpp_params._GIVES_BACK", False)
+    chosen = _chosen(msgspec.structs.replace(LLAMA, file_type="Q4_0"))
+    assert (chosen.repack, chosen.load_mode, chosen.gives_back) == (True, "NONE", False)
+    assert _chosen(msgspec.structs.replace(LLAMA, file_type="Q4_0"), use_mmap=True).load_mode == "MMAP"
 
 
 @pytest.mark.parametrize(("use_mmap", "mode"), [(None, "MMAP_MLOCK"), (False, "MLOCK")])

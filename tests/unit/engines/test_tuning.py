@@ -8,7 +8,7 @@ import pytest
 from a3s_power.core.model import Facts
 from a3s_power.engines.engine import LoadOptions
 from a3s_power.engines.llamacpp_params import Machine, Settings, settings
-from a3s_power.engines.tuning import Prefer, Rates, best, whole
+from a3s_power.engines.tuning import Prefer, Rates, best, faster, whole
 
 FACTS = Facts(architecture="llama", file_type="Q4_K_M", context_length=32_768, heads=32)
 CPU = Machine(x86=True)
@@ -83,7 +83,7 @@ def test_nothing_is_chosen_where_nothing_was_measured() -> None:
 @pytest.mark.parametrize(
     ("said", "repack", "flash_attention", "load_mode"),
     [
-        ({}, True, "DISABLED", "NONE"),
+        ({}, True, "DISABLED", "MMAP"),
         ({"prefer": "memory"}, False, "DISABLED", "MMAP"),
         # What somebody said is settled, and so is what the cache or the memory leave no choice of.
         ({"flash_attention": True}, False, "ENABLED", "MMAP"),
@@ -92,8 +92,8 @@ def test_nothing_is_chosen_where_nothing_was_measured() -> None:
         ({"context_length": 32_768}, False, "AUTO", "MMAP"),
         # Vectors are not answers.
         ({"embedding": True, "context_length": 512}, False, "DISABLED", "MMAP"),
-        ({"context_length": 32_768, "batch": 32}, True, "DISABLED", "NONE"),
-        ({"use_mmap": True}, True, "DISABLED", "MMAP"),
+        ({"context_length": 32_768, "batch": 32}, True, "DISABLED", "MMAP"),
+        ({"use_mmap": False}, True, "DISABLED", "NONE"),
     ],
 )
 def test_a_load_goes_by_what_was_measured(
@@ -124,3 +124,9 @@ def test_the_speed_of_a_slice_becomes_that_of_the_model() -> None:
     assert found.prompt == pytest.approx(100.0)
     assert 1 / found.first == pytest.approx(4 * 0.002 + 0.001)
     assert 1 / found.behind == pytest.approx(4 * 0.002 + 0.001 + 4 * 0.001)
+
+
+def test_of_two_measurements_the_faster_counts_in_each_of_its_parts() -> None:
+    one = Rates(repack=False, flash_attention=True, prompt=100, first=50, behind=30)
+    other = msgspec.structs.replace(one, prompt=90, first=55, behind=31)
+    assert faster(one, other) == faster(other, one) == msgspec.structs.replace(other, prompt=100)
