@@ -3,8 +3,8 @@
     python -m bench.memory [--cases TEXT] [--models FOLDER] [--shared FOLDER]
 
 For each case (model, context, slots, type of cache, micro-batch, files beside) a child is loaded as the server would,
-every slot's context is filled, and the most that it had in main memory from then on is compared. *First* is what the server
-goes by before it has ever loaded the model so: the formula for architectures that it knows, else the dry run.
+every slot's context is filled, and the most that it had in main memory from then on is compared. *First* is what the
+server goes by before it has ever loaded the model so: the formula for architectures that it knows, else the dry run.
 *Remembered* is what it goes by from the second load on. A prediction is good within five per cent.
 
 `--cases` keeps those whose name has the text; models of FOLDER are made where they are not there, which takes a minute
@@ -69,8 +69,6 @@ def _each(model: str, sizes: str, beside: str = "", **options: Any) -> Iterator[
         yield Case(model, int(context), int(parallel), options, beside)
 
 
-_FORGET_THE_MOST: Final = "5"
-"""What makes Linux count anew the most that a process had in main memory (`clear_refs` in proc(5))."""
 CASES: Final = (
     *_each("5m-q8_0", "256x1 1024x1 2048x1 4096x1 256x2 1024x2 2048x2 512x8"),
     *_each("5m-q8_0", "1024x1 2048x2 8192x1", kv_cache_type="q8_0"),
@@ -225,12 +223,19 @@ async def measured(files: ModelFiles, options: LoadOptions, case: Case, scratch:
     try:
         await runner.load(files, options)
         loaded = _status(runner.pid, "VmRSS")
-        # While it loads there are pages of the file beside the copy of them: the system's to take back at any time.
-        Path(f"/proc/{runner.pid}/clear_refs").write_text(_FORGET_THE_MOST, encoding="ascii")
+        _forget_the_most(runner.pid)
         await fill(runner, case, options)
         return Seen(loaded, _status(runner.pid, "VmHWM"))
     finally:
         await runner.stop()
+
+
+def _forget_the_most(pid: int) -> None:
+    """Count anew the most that a process has in main memory (`clear_refs` in proc(5)).
+
+    While it loads there are pages of the file beside the copy of them, which the system can take back at any time.
+    """
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
 
 
 async def foretold(files: ModelFiles, options: LoadOptions, scratch: Path) -> Forecast | None:
