@@ -33,8 +33,19 @@ class Launched(NamedTuple):
     folder: Path
 
 
-def launch(name: str, engine: EngineInfo, environ: Mapping[str, str], scratch: Path | None, python: str) -> Launched:
-    """Start a child, from the thread that will live as long as the server: the child dies with that thread."""
+def launch(
+    name: str,
+    engine: EngineInfo,
+    environ: Mapping[str, str],
+    scratch: Path | None,
+    python: str,
+    *,
+    own: Mapping[str, str],
+) -> Launched:
+    """Start a child, from the thread that will live as long as the server: the child dies with that thread.
+
+    `own` are variables of this child alone; they win over those that its engine has always.
+    """
     folder = Path(tempfile.mkdtemp(prefix="a3s-", dir=scratch))
     ours, theirs = socket.socketpair()
     try:
@@ -45,7 +56,7 @@ def launch(name: str, engine: EngineInfo, environ: Mapping[str, str], scratch: P
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
-            env=environment(environ, engine, folder),
+            env={**environment(environ, engine, folder), **own},
             start_new_session=True,
         )
     except BaseException:

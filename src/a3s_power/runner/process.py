@@ -41,7 +41,7 @@ _LOG_SECONDS: Final = 10.0
 
 async def spawn(
     engine: str,
-    visible: Mapping[str, str] | None = None,
+    own: Mapping[str, str] | None = None,
     *,
     environ: Mapping[str, str],
     scratch: Path | None = None,
@@ -49,7 +49,7 @@ async def spawn(
 ) -> "RunnerProcess":
     """Start a child for an engine, by its name in the table or as `module:class`.
 
-    `environ` is the environment the child's is made from, `visible` what of it says which graphics processors it sees;
+    `environ` is the environment the child's is made from, `own` what this one has beside, such as the cards it sees;
     `scratch` is where its private folder is made.
     Call it on the loop of the thread that lives longest: the child dies with that thread.
 
@@ -57,7 +57,7 @@ async def spawn(
         EngineMissing: there is no such engine.
     """
     info = engines.find(engine)
-    launched = launch(engine, info, {**environ, **(visible or {})}, scratch, python)
+    launched = launch(engine, info, environ, scratch, python, own=own or {})
     runner = RunnerProcess(launched)
     try:
         await runner.connect()

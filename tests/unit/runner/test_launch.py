@@ -9,7 +9,7 @@ import pytest
 
 from a3s_power import __version__
 from a3s_power.engines import ENGINES
-from a3s_power.runner.launch import environment
+from a3s_power.runner.launch import environment, launch
 from a3s_power.runner.link import Lines
 from a3s_power.runner.tail import is_error
 
@@ -47,6 +47,19 @@ def test_what_the_engine_needs_wins_over_what_the_server_has() -> None:
     assert "GOMP_SPINCOUNT" not in environment({}, ENGINES["echo"], FOLDER)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux shows a process's environment")
+def test_what_is_said_of_one_child_wins_over_both(tmp_path: Path) -> None:
+    said = {"GOMP_SPINCOUNT": "7"}
+    launched = launch("llamacpp", ENGINES["llamacpp"], {"GOMP_SPINCOUNT": "1"}, tmp_path, sys.executable, own=said)
+    try:
+        world = Path(f"/proc/{launched.process.pid}/environ").read_bytes().split(b"\0")
+        assert [each for each in world if each.startswith(b"GOMP_SPINCOUNT")] == [b"GOMP_SPINCOUNT=7"]
+    finally:
+        launched.process.kill()
+        launched.process.communicate()
+        launched.link.close()
+
+
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
     # In a process of its own: here other tests' servers open and close files at any time.
     program = """
@@ -56,7 +69,7 @@ from a3s_power.engines import ENGINES
 from a3s_power.runner.launch import launch
 before = len(list(Path("/proc/self/fd").iterdir()))
 try:
-    launch("echo", ENGINES["echo"], {}, Path(sys.argv[1]), "/no/such/python")
+    launch("echo", ENGINES["echo"], {}, Path(sys.argv[1]), "/no/such/python", own={})
 except FileNotFoundError:
     print(len(list(Path("/proc/self/fd").iterdir())) - before)
 """
