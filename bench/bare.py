@@ -97,7 +97,9 @@ class Bare:
         """`options` are LoadOptions by name."""
         # As a child of the server has it. The rest would make the engine read the standard input for itself.
         spin = {name: value for name, value in engines.find("llamacpp").environment if name.startswith("GOMP_")}
-        bound = placement.binding("llamacpp", msgspec.convert(options, LoadOptions), Machine.look(environ=environ))
+        bound = placement.binding(
+            "llamacpp", msgspec.convert(options, LoadOptions).least_threads, Machine.look(environ=environ)
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.bare"],
             stdin=subprocess.PIPE,

@@ -20,6 +20,7 @@ from a3s_power.gguf.reader import read_header
 from a3s_power.hardware.machine import Machine
 from a3s_power.runner.process import spawn
 from a3s_power.runner.runner import Runner, Spawn
+from a3s_power.scheduler import placement
 from a3s_power.scheduler.need import Need
 from a3s_power.scheduler.tuner import Tuner
 from a3s_power.scheduler.tunings import Tunings
@@ -72,8 +73,8 @@ def no_processes(children: FakeChildren) -> Spawn:
     return start
 
 
-def tell_of_load(tuner: Tuner, need: Need, **said: Any) -> None:
-    options = LoadOptions(context_length=512, threads=1, threads_batch=1)
+def tell_of_load(tuner: Tuner, need: Need, *, threads: int = 1, **said: Any) -> None:
+    options = LoadOptions(context_length=512, threads=threads, threads_batch=threads)
     tuner.loaded(need, options, Loaded(**{"context_length": 512, "parallel": 1, "memory_bytes": 0} | said))
 
 
@@ -116,6 +117,14 @@ async def test_a_request_ends_it_and_it_begins_anew_when_it_is_quiet(weights: Pa
     assert second.stopped.is_set()
     assert not list(tmp_path.iterdir())
     assert not tunings.of(a_large_need(weights).model.facts, "llamacpp")
+
+
+async def test_settings_are_measured_with_threads_bound_as_the_model_has_them(weights: Path, tmp_path: Path) -> None:
+    children, machine = FakeChildren(ready=False), msgspec.structs.replace(a_machine(), processors=2)
+    async with tuning(Tunings(), no_processes(children), scratch=tmp_path, look=lambda: machine) as tuner:
+        tell_of_load(tuner, a_large_need(weights), threads=2)
+        await children.child(1)
+    assert placement.binding("llamacpp", 2, machine).items() <= children.visible[0].items()
 
 
 @pytest.mark.parametrize("why", ["small", "on a card", "another engine", "twice"])

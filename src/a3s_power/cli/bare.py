@@ -31,8 +31,8 @@ class Bare:
     def __enter__(self) -> Self:
         """Load the model. Raises what a load raises."""
         environ = paths.environment()
-        environ |= placement.binding(self._engine, self._options, Machine.look(environ=environ))
-        self._runner: RunnerProcess = self._loop.run(spawn(self._engine, environ=environ))
+        binding = placement.binding(self._engine, self._options.least_threads, Machine.look(environ=environ))
+        self._runner: RunnerProcess = self._loop.run(spawn(self._engine, binding, environ=environ))
         try:
             self._loop.run(self._runner.load(self._files, self._options))
         except BaseException:

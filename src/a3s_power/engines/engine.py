@@ -50,6 +50,11 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     tuning: tuple[Rates, ...] = ()
     prefer: Prefer = "speed"
 
+    @property
+    def least_threads(self) -> int:
+        """Those that compute in every step, of prompts and of answers."""
+        return min(self.threads, self.threads_batch)
+
 
 class Forecast(msgspec.Struct, frozen=True):
     """What a load would take in main memory, all in all, and the part of it that only answers touch; in bytes."""

@@ -4,7 +4,7 @@ import functools
 import itertools
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -86,9 +86,14 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def measure(
-    subject: Subject, spawn: Spawn, scratch: Path | None = None, least_busy: float = LEAST_BUSY
+    subject: Subject,
+    spawn: Spawn,
+    scratch: Path | None = None,
+    least_busy: float = LEAST_BUSY,
+    *,
+    binding: Mapping[str, str],
 ) -> tuple[Rates, ...]:
-    """The speed of every setting, as the whole model would have it.
+    """The speed of every setting, as the whole model would have it, with threads that are bound as its own would be.
 
     Takes some twenty seconds where nothing else runs; empty where too much does, and the engine's threads run for less
     than `least_busy` of the time. Cancelling it ends its child at once.
@@ -102,7 +107,7 @@ async def measure(
         path = Path(folder) / "slice.gguf"
         part = await in_thread(write_slice, subject.weights, path, SLICE_BYTES)
         found: dict[tuple[bool, bool], Rates] = {}
-        start = functools.partial(spawn, subject.engine, HIDDEN)
+        start = functools.partial(spawn, subject.engine, {**HIDDEN, **binding})
         for setting in [*_settings(subject.facts)] * _PASSES:
             options = _options(subject, repack=setting[0], flash_attention=setting[1])
             try:

@@ -133,7 +133,7 @@ class Loading:
             log.warning("model is not loaded quite as asked for", model=child, **overruled)
             child.reason = ", ".join(f"{name} {change}" for name, change in overruled.items())
         environment = graphics.environment(need, fit, self._machine, self._settings)
-        environment |= placement.binding(need.engine, options, self._machine)
+        environment |= placement.binding(need.engine, options.least_threads, self._machine)
         runner = child.runner = await self._spawned(need.engine, environment)
         try:
             async with courteous(runner.pid) if busy else nullcontext():

@@ -185,15 +185,15 @@ def plan(need: Need, claim: Claim, machine: Machine, settings: Settings, childre
     )
 
 
-def binding(engine: str, options: LoadOptions, machine: Machine) -> dict[str, str]:
+def binding(engine: str, threads: int, machine: Machine) -> dict[str, str]:
     """The variables by which OpenMP keeps each thread to a processor of its own, where an engine takes all of them.
 
+    `threads` are those that it has at least, for prompts and for answers.
     Beside one busy processor an engine on two was measured 1.33 times as fast so: its threads do not come to lie on the
     same one. An engine that leaves some free is not bound: its threads go to those by themselves. Bound threads wait
     longer for one another before they sleep, since waking one takes longer than what it waits for.
     """
-    fewest = min(options.threads, options.threads_batch)
-    takes_all = engine == _BINDABLE and not machine.gpus and fewest == machine.processors > 1
+    takes_all = engine == _BINDABLE and not machine.gpus and threads == machine.processors > 1
     return dict(_BOUND) if takes_all else {}
 
 

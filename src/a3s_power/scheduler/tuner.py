@@ -17,7 +17,7 @@ from a3s_power.engines.tuning import Rates, best
 from a3s_power.hardware.machine import Machine
 from a3s_power.log import get_logger
 from a3s_power.runner.runner import Spawn
-from a3s_power.scheduler import calibration
+from a3s_power.scheduler import calibration, placement
 from a3s_power.scheduler.calibration import LEAST_BUSY, SLICE_BYTES, Subject
 from a3s_power.scheduler.need import Need
 from a3s_power.scheduler.tunings import Tunings
@@ -131,7 +131,8 @@ class Tuner:
         if 0 < machine.free_bytes < 8 * SLICE_BYTES:
             return ()
         try:
-            return await calibration.measure(subject, self._spawn, self._scratch, self._least_busy)
+            binding = placement.binding(subject.engine, min(subject.threads, subject.threads_batch), machine)
+            return await calibration.measure(subject, self._spawn, self._scratch, self._least_busy, binding=binding)
         except (PowerError, OSError) as error:
             log.warning("settings could not be measured", weights=subject.weights, error=error)
             return None

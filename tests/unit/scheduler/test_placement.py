@@ -366,6 +366,6 @@ def test_threads_keep_to_a_processor_each_where_they_take_all(
 ) -> None:
     options = msgspec.structs.replace(planned(a_need()), threads=threads, threads_batch=threads_batch)
     machine = a_machine(processors=processors)
-    assert placement.binding("llamaserver", options, machine) == {}
+    assert placement.binding("llamaserver", options.least_threads, machine) == {}
     variables = {"OMP_PROC_BIND": "true", "GOMP_SPINCOUNT": "10000"} if bound else {}
-    assert placement.binding("llamacpp", options, machine) == variables
+    assert placement.binding("llamacpp", options.least_threads, machine) == variables
