@@ -3,7 +3,7 @@
 import functools
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from a3s_power.core.events import Done
 from a3s_power.core.model import ModelFiles
 from a3s_power.core.options import DEFAULTS, Options
 from a3s_power.core.usage import Usage
-from a3s_power.engines import ENGINES
 from a3s_power.gguf.facts import facts
 from a3s_power.gguf.reader import read_header
+from a3s_power.hardware.machine import Machine
 from a3s_power.runner.frames import Run
 from a3s_power.runner.process import spawn
 from a3s_power.runner.runner import Runner
-from a3s_power.scheduler import calibration
+from a3s_power.scheduler import calibration, placement
 from a3s_power.scheduler.calibration import Subject
 from a3s_power.scheduler.loop import Scheduler
 from a3s_power.scheduler.need import Need
@@ -47,7 +47,8 @@ async def calibrated(wanted: Need, tunings: Tunings, threads: int) -> None:
         subject = Subject(
             weights=wanted.model.files.weights, facts=facts_of, engine=engine, threads=threads, threads_batch=threads
         )
-        measured = await calibration.measure(subject, start)
+        binding = placement.binding(engine, threads, Machine.look())
+        measured = await calibration.measure(subject, start, binding=binding)
         if not measured:
             print("  too much else runs here to calibrate: the rules without it hold")
             return
@@ -60,10 +61,12 @@ async def calibrated(wanted: Need, tunings: Tunings, threads: int) -> None:
 @asynccontextmanager
 async def scheduling(tunings: Tunings | None = None, spin: str = "") -> AsyncIterator[Scheduler]:
     """A scheduler as the server has it, which calibrates nothing by itself. `spin` is another GOMP_SPINCOUNT."""
-    if spin:
-        info = ENGINES["llamacpp"]
-        ENGINES["llamacpp"] = info._replace(environment=(*info.environment, ("GOMP_SPINCOUNT", spin)))
-    async with Scheduler(Settings(calibrate=False, max_loaded=2, keep_alive=-1), start, tunings=tunings) as scheduler:
+    settings = Settings(calibrate=False, max_loaded=2, keep_alive=-1)
+
+    async def spinning(engine: str, own: Mapping[str, str]) -> Runner:
+        return await start(engine, {**own, **({"GOMP_SPINCOUNT": spin} if spin else {})})
+
+    async with Scheduler(settings, spinning, tunings=tunings) as scheduler:
         yield scheduler
 
 
