@@ -81,8 +81,7 @@ class LlamaCpp:
         _tell_of_unused(files, chosen, projector)
         self._start(chosen, files, projector)
         if chosen.gives_back:
-            for file in filter(None, (files.weights, files.draft if chosen.draft == "model" else "")):
-                llamacpp_pages.give_back(file, _header(file))
+            _give_back(chosen, files)
         self._barriers = Barriers(min(chosen.threads, chosen.threads_batch))
         props = self._socket.ask("/props")
         self._bos, self._context = props["bos_token"], props["default_generation_settings"]["n_ctx"]
@@ -328,6 +327,12 @@ def _header(weights: str) -> Header:
         return read_header(weights)
     except OSError as error:
         raise LoadFailed(f"the model's file cannot be opened: {error.strerror}") from error
+
+
+def _give_back(chosen: Settings, files: ModelFiles) -> None:
+    """The pages of what was rearranged leave memory, of the model's file and of its draft's."""
+    for file in (files.weights, files.draft) if chosen.draft == "model" else (files.weights,):
+        llamacpp_pages.give_back(file, _header(file))
 
 
 def _tell_of_unused(files: ModelFiles, chosen: Settings, projector: str) -> None:

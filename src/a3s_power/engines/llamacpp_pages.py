@@ -7,7 +7,7 @@ import ctypes
 import mmap
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,26 +29,22 @@ def give_back(file: str, header: Header) -> None:
     """Let the system have the pages of what was rearranged of a file. They are read again, should anybody use them."""
     advise = ctypes.CDLL(None).madvise
     advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    for begin, end in _addresses(_maps(os.path.realpath(file)), [*_rearranged(header)]):
+    for begin, end in _addresses(_maps(os.path.realpath(file)), _rearranged(header)):
         # What cannot be given back, such as locked pages, stays.
         advise(begin, end - begin, mmap.MADV_DONTNEED)
 
 
-def _rearranged(header: Header) -> Iterator[tuple[int, int]]:
-    """Where in the file the rearranged tensors lie; those that follow one another are one."""
-    begin = end = 0
-    for tensor in sorted(header.tensors, key=lambda tensor: tensor.offset):
-        start = header.data_offset + tensor.offset
-        if not is_rearranged(tensor):
-            continue
-        if start - end >= mmap.PAGESIZE:
-            yield begin, end
-            begin = start
-        end = start + tensor.size
-    yield begin, end
+def _rearranged(header: Header) -> Sequence[tuple[int, int]]:
+    """Where in the file the rearranged tensors begin and end; those with less than a page between them are one."""
+    places: list[tuple[int, int]] = []
+    for tensor in sorted(filter(is_rearranged, header.tensors), key=lambda tensor: tensor.offset):
+        begin = header.data_offset + tensor.offset
+        first = places.pop()[0] if places and begin - places[-1][1] < mmap.PAGESIZE else begin
+        places.append((first, begin + tensor.size))
+    return places
 
 
-def _addresses(maps: Iterable[_Map], places: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _addresses(maps: Iterable[_Map], places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """The whole pages at which these places of the file lie."""
     for one in maps:
         for begin, end in places:
