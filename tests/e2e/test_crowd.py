@@ -1,7 +1,6 @@
 """Many clients at one model with two slots: all are answered, in turns, or told at once and in their dialect's form."""
 
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -76,19 +75,23 @@ def full_slots(server: Served) -> Iterator[None]:
 
 
 class Order:
-    """Who was answered, in order."""
+    """Who was answered, in order: by the server's clock, since our own threads may hear of it late."""
 
     def __init__(self, server: Served) -> None:
         self._server = server
-        self._lock = threading.Lock()
-        self.clients: list[str] = []
+        self._ended: list[tuple[str, str, str]] = []
 
     def ask(self, client: str, tokens: int) -> int:
         """Wait for an answer; the tokens it has."""
         answer = generated(self._server, client, tokens)
-        with self._lock:
-            self.clients.append(client)
+        second, _, rest = answer["created_at"].rstrip("Z").partition(".")
+        self._ended.append((second, rest.ljust(9, "0"), client))
         return int(answer["eval_count"])
+
+    @property
+    def clients(self) -> list[str]:
+        """One for each answer."""
+        return [client for *_, client in sorted(self._ended)]
 
 
 def test_thirty_two_clients_are_all_answered_and_each_once_before_any_twice(server: Served) -> None:
