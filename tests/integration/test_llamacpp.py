@@ -5,6 +5,7 @@ import json
 import math
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -357,7 +358,7 @@ async def test_an_adapter_changes_the_answers(tmp_path: Path) -> None:
 
 async def test_the_engine_listens_on_no_port_and_behind_a_closed_folder(tmp_path: Path) -> None:
     async with loaded("llamacpp", tmp_path) as runner:
-        own = {str(link.readlink()) for link in Path(f"/proc/{runner.pid}/fd").iterdir()}
+        own = opened(runner.pid)
         for table in ("tcp", "tcp6", "udp", "udp6"):
             rows = Path(f"/proc/{runner.pid}/net/{table}").read_text().splitlines()[1:]
             assert own.isdisjoint(f"socket:[{row.split()[9]}]" for row in rows)
@@ -366,3 +367,12 @@ async def test_the_engine_listens_on_no_port_and_behind_a_closed_folder(tmp_path
         closed = [folder for folder in folders if stat.S_IMODE(folder.stat().st_mode) == 0o700]
         assert closed[0] == path.parent
     assert list(tmp_path.rglob("*.sock")) == []
+
+
+def opened(pid: int) -> set[str]:
+    """What a process has open; it may close a file, such as one that it imports, while it is looked at."""
+    found: set[str] = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(link.readlink()))
+    return found
