@@ -1,6 +1,5 @@
 """The settings of the real engine measured with slices of a model, in the background, and given up for a request."""
 
-import functools
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -86,7 +85,13 @@ async def until_known(tunings: Tunings, need: Need) -> None:
 async def test_settings_are_measured_and_kept(weights: Path, tmp_path: Path) -> None:
     need, file = a_large_need(weights), tmp_path / "tunings.json"
     tunings = Tunings(file)
-    start = functools.partial(spawn, environ=os.environ, scratch=tmp_path)
+    started = 0
+
+    async def start(engine: str, own: Mapping[str, str]) -> Runner:
+        nonlocal started
+        started += 1
+        return await spawn(engine, own, environ=os.environ, scratch=tmp_path)
+
     async with tuning(tunings, start, scratch=tmp_path) as tuner:
         tell_of_load(tuner, need)
         await until_known(tunings, need)
@@ -94,6 +99,8 @@ async def test_settings_are_measured_and_kept(weights: Path, tmp_path: Path) -> 
             await anyio.sleep(0.01)
     measured = tunings.of(need.model.facts, "llamacpp")
     assert {(rates.repack, rates.flash_attention) for rates in measured} == {(False, False), (False, True)}
+    # Each of them at two different times.
+    assert started == 4
     assert all(min(rates.prompt, rates.first, rates.behind) > 0 for rates in measured)
     assert Tunings(file).of(need.model.facts, "llamacpp") == measured
     assert [path.name for path in tmp_path.iterdir()] == ["tunings.json"]

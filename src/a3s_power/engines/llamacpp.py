@@ -82,7 +82,7 @@ class LlamaCpp:
         self._start(chosen, files, projector)
         if chosen.gives_back:
             _give_back(chosen, files)
-        self._barriers = Barriers(min(chosen.threads, chosen.threads_batch))
+        self._barriers = Barriers(options.least_threads)
         props = self._socket.ask("/props")
         self._bos, self._context = props["bos_token"], props["default_generation_settings"]["n_ctx"]
         self._limit = min(self._context, options.context_length or self._context)

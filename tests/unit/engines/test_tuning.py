@@ -93,12 +93,14 @@ def test_nothing_is_chosen_where_nothing_was_measured() -> None:
         # Vectors are not answers.
         ({"embedding": True, "context_length": 512}, False, "DISABLED", "MMAP"),
         ({"context_length": 32_768, "batch": 32}, True, "DISABLED", "MMAP"),
+        ({"use_mmap": True}, True, "DISABLED", "MMAP"),
         ({"use_mmap": False}, True, "DISABLED", "NONE"),
     ],
 )
 def test_a_load_goes_by_what_was_measured(
-    said: dict[str, Any], repack: bool, flash_attention: str, load_mode: str
+    monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], repack: bool, flash_attention: str, load_mode: str
 ) -> None:
+    monkeypatch.setattr("a3s_power.engines.llamacpp_params._GIVES_BACK", True)
     found = chosen(NEWER, **said)
     assert (found.repack, found.flash_attention, found.load_mode) == (repack, flash_attention, load_mode)
 

@@ -349,6 +349,17 @@ async def test_a_child_that_takes_all_processors_has_a_place_for_each_thread() -
         assert ("OMP_PROC_BIND" in environment) is bound
 
 
+async def test_what_a_model_in_memory_came_to_is_not_reckoned_again() -> None:
+    """Else a machine that has less memory by now would refuse what it is answering already."""
+    children, machines = FakeChildren(), [MACHINE, msgspec.structs.replace(MACHINE, memory_bytes=GIB // 2)]
+    need = a_need(num_ctx=4096)
+    with anyio.fail_after(20):
+        async with Scheduler(Settings(), children.spawn, look=lambda: machines[len(children.started)]) as scheduler:
+            assert [await used(scheduler, need), await used(scheduler, need)] == [1, 1]
+            with pytest.raises(OutOfMemory):
+                await used(scheduler, a_need("b", num_ctx=4096))
+
+
 async def test_a_load_without_progress_is_given_up() -> None:
     children = FakeChildren(ready=False)
     async with a_scheduler(children, load_timeout=0.05) as scheduler:
